@@ -1,0 +1,122 @@
+"""One request by one verified caller: claims and query parameters in, typed values out."""
+
+import re
+from typing import Any
+
+from chalice.app import Request
+
+from chalicelib.cursors import decode_cursor, encode_cursor
+from chalicelib.errors import BadParameter, Unauthorized
+
+_USER_ID = re.compile(r"[A-Za-z0-9_:-]{1,128}")
+_OBJECT_UUID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}(\.[A-Za-z0-9]{1,16})?")
+_WHOLE_NUMBER = re.compile(r"0*([0-9]{1,16})")
+# A control character could begin a header of its own, and a lone surrogate has no UTF-8.
+_FILE_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff/\\]{1,255}")
+
+
+class Call:
+    """One request. Each method that reads a parameter raises BadParameter where it is not valid.
+
+    user_id comes from the verified claims alone. `log` is what the log line will say beside the
+    status. Raises Unauthorized where the claims are not those of an ID token.
+    """
+
+    def __init__(self, request: Request, cursor_secret: str) -> None:
+        self.log: dict[str, Any] = request.context.setdefault("log", {})
+        self.user_id = self.log["user_id"] = _user_id(request.context)
+        query = request.query_params
+        self._query = {name: query.getlist(name) for name in query} if query else {}
+        self._headers = request.headers
+        self._lambda_context: Any = request.lambda_context
+        self._cursor_secret = cursor_secret
+
+    def job_id(self) -> int:
+        """The job that the request is about, 1 to 10^15."""
+        self.log["job_id"] = job_id = self._whole_number(
+            self._required("job-id: number", "job_id"), "job-id: number", 10**15
+        )
+        return job_id
+
+    def object_uuid(self) -> str:
+        """The object's name in S3, `<uuid>.<ext>`."""
+        value = self._required("object-uuid: string", "object_uuid")
+        if not _OBJECT_UUID.fullmatch(value):
+            raise BadParameter(
+                "object-uuid must be 1 to 128 letters, digits, _ and -, beginning with a letter or "
+                "digit, then optionally a dot and an extension of 1 to 16 letters and digits",
+                "object-uuid: string",
+            )
+        return value
+
+    def limit(self) -> int | None:
+        """The most jobs to answer, 1 to 1000; None for all."""
+        value = self._single("limit: number")
+        return None if value is None else self._whole_number(value, "limit: number", 1000)
+
+    def download_as(self) -> str | None:
+        """The file name to save the object under, 1 to 255 characters; None to show it."""
+        value = self._single("download-as: string")
+        if value is not None and not _FILE_NAME.fullmatch(value):
+            raise BadParameter(
+                "download-as must be a file name of 1 to 255 characters, "
+                "without control characters, / and \\",
+                "download-as: string",
+            )
+        return value
+
+    def position(self, *request: str) -> list[str] | None:
+        """Where the answer goes on from, by the cursor that this request gave; None: the start."""
+        cursor = self._single("cursor: string")
+        if cursor is None:
+            return None
+        return decode_cursor(cursor, self._cursor_secret, self.user_id, *request)
+
+    def next_cursor(self, position: list[str] | None, *request: str) -> str | None:
+        """The cursor, as JSON text, to a position of this request; None where nothing follows."""
+        if position is None:
+            return None
+        return f'"{encode_cursor(position, self._cursor_secret, self.user_id, *request)}"'
+
+    def has(self, etag: str) -> bool:
+        """Whether If-None-Match names the tag, compared weakly (RFC 9110, section 13.1.2)."""
+        tags = self._headers.get("if-none-match", "").split(",")
+        return any(tag.strip().removeprefix("W/") in (etag, "*") for tag in tags)
+
+    def seconds_left(self) -> float:
+        """The seconds that Lambda still gives to this request."""
+        milliseconds: float = self._lambda_context.get_remaining_time_in_millis()
+        return milliseconds / 1000
+
+    def _single(self, parameter: str, other_spelling: str = "") -> str | None:
+        name = parameter.partition(":")[0]
+        values = [*self._query.get(name, ()), *self._query.get(other_spelling, ())]
+        if len(values) > 1:
+            raise BadParameter(f"The {name} query parameter must be given once", parameter)
+        return values[0] if values else None
+
+    def _required(self, parameter: str, other_spelling: str) -> str:
+        value = self._single(parameter, other_spelling)
+        if value is None or not value.strip():
+            name = parameter.partition(":")[0]
+            raise BadParameter(f"The {name} query parameter is missing", parameter)
+        return value
+
+    @staticmethod
+    def _whole_number(value: str, parameter: str, most: int) -> int:
+        digits = _WHOLE_NUMBER.fullmatch(value)
+        if not digits or not 1 <= int(digits[1]) <= most:
+            name = parameter.partition(":")[0]
+            raise BadParameter(f"{name} must be a whole number from 1 to {most}", parameter)
+        return int(digits[1])
+
+
+def _user_id(context: dict[str, Any]) -> str:
+    authorizer = context.get("authorizer")
+    claims = authorizer.get("claims") if isinstance(authorizer, dict) else None
+    user_id = claims.get("sub") if isinstance(claims, dict) else None
+    # API Gateway takes access tokens too where a route has scopes.
+    is_id_token = isinstance(claims, dict) and claims.get("token_use") == "id"
+    if not is_id_token or not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id):
+        raise Unauthorized
+    return user_id

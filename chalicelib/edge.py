@@ -1,0 +1,158 @@
+"""HTTP on the way out: answers, errors, the headers of every answer, one log line a request."""
+
+import hashlib
+import json
+import logging
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, cast
+
+from chalice.app import Chalice, ChaliceUnhandledError, CORSConfig, Request, Response
+
+from chalicelib.call import Call
+from chalicelib.errors import ApiError, BadParameter, JobNotFound, Unauthorized, Unavailable
+
+# Lambda's answer may take 6,291,556 bytes ("Lambda quotas"), of which a body gets 6,000,000 here,
+# and of these 8,000 are for what is around its rows, the cursor above all.
+ROOM_BYTES = 6_000_000 - 8_000
+RETRY_AFTER_SECONDS = 5
+
+Headers = dict[str, str | list[str]]
+LOG = logging.getLogger("jobs_api")
+
+_STATUS = {Unauthorized: 401, BadParameter: 400, JobNotFound: 404, Unavailable: 503}
+# What an exception's text may hold and a log must not: the query of a URL, an e-mail address.
+_SECRET = re.compile(r"\?[^\s\"'<>]+=[^\s\"'<>]+|[^\s\"'<>=:(]+@[^\s\"'<>=:),]+")
+
+
+def handles(app: Chalice, cursor_secret: str) -> Callable[..., Callable[[], Response]]:
+    """A decorator below @app.route: the view gets a Call, and its errors get to answer_all."""
+
+    def decorate(view: Callable[[Call], Response]) -> Callable[[], Response]:
+        @wraps(view)
+        def handle() -> Response:
+            try:
+                return view(Call(cast(Request, app.current_request), cursor_secret))
+            except Exception as error:
+                # The one class that Chalice lets through to a middleware.
+                raise ChaliceUnhandledError from error
+
+        return handle
+
+    return decorate
+
+
+def answer_all(cors: CORSConfig) -> Callable[[Request, Callable[[Request], Response]], Response]:
+    """The one middleware: errors to answers, headers on every answer, one log line a request."""
+
+    def middleware(request: Request, get_response: Callable[[Request], Response]) -> Response:
+        started = time.perf_counter()
+        error = None
+        try:
+            response = get_response(request)
+        except Exception as raised:
+            error = raised.__cause__ or raised
+            response = _failure(error, request)
+        if isinstance(response.body, dict):
+            # Chalice's own refusals, 405 and 415.
+            response.body = json.dumps({"message": response.body["Message"]})
+        response.headers = {
+            **cors.get_access_control_headers(),
+            "Content-Type": "application/json",
+            "Cache-Control": "no-store",
+            **response.headers,
+        }
+        _log(request, response.status_code, time.perf_counter() - started, error)
+        return response
+
+    return middleware
+
+
+def cors(allowed_origin: str) -> CORSConfig:
+    """What a page of that origin may send and read; a preflight may be kept 600 seconds."""
+    return CORSConfig(
+        allow_origin=allowed_origin,
+        allow_headers=["Authorization", "If-None-Match"],
+        expose_headers=["ETag", "Retry-After"],
+        max_age=600,
+    )
+
+
+def answer(etag: str | None = None, **members: str | None) -> Response:
+    """A 200 of these members, which are JSON texts already; None is left out."""
+    texts = [f'"{name}":{text}' for name, text in members.items() if text is not None]
+    return Response(f"{{{','.join(texts)}}}", _headers(etag))
+
+
+def not_modified(etag: str) -> Response:
+    """A 304: what the client has is still right."""
+    return Response("", _headers(etag), status_code=304)
+
+
+def etag(*parts: str) -> str:
+    """A strong ETag of all that an answer depends on."""
+    return f'"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"'
+
+
+def room(*taken: str) -> Callable[[str], bool]:
+    """A function that tells whether one more ASCII JSON text fits the body, beside those taken.
+
+    Counted is what Lambda hands on: the body escaped, as a string in a JSON of its own.
+    """
+    left = ROOM_BYTES
+
+    def fits(text: str) -> bool:
+        nonlocal left
+        left -= len(text) + text.count('"') + text.count("\\") + 1
+        return left >= 0
+
+    for text in taken:
+        fits(text)
+    return fits
+
+
+def configure_log(level: str) -> None:
+    """Write the log lines to stdout as they are, from `level` up, past any other handler."""
+    LOG.setLevel(level)
+    LOG.propagate = False
+    if not LOG.handlers:
+        LOG.addHandler(logging.StreamHandler(sys.stdout))
+
+
+def _headers(etag: str | None) -> Headers:
+    return {"ETag": etag, "Cache-Control": "private, no-cache"} if etag else {}
+
+
+def _failure(error: BaseException, request: Request) -> Response:
+    if not isinstance(error, ApiError):
+        message = f"Something went wrong on our side. The request id is {_request_id(request)}."
+        return Response(json.dumps({"message": message}), status_code=500)
+    body = {"message": str(error)}
+    if error.parameter:
+        body["affected_query_parameter"] = error.parameter
+    status = _STATUS[type(error)]
+    headers: Headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else {}
+    return Response(json.dumps(body), headers, status)
+
+
+def _log(request: Request, status: int, seconds: float, error: BaseException | None) -> None:
+    line: dict[str, Any] = {
+        "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "level": "INFO" if status < 500 else "ERROR",
+        "route": f"{request.method} {request.path}",
+        "status": status,
+        "milliseconds": round(seconds * 1000, 1),
+        "request_id": _request_id(request),
+        **request.context.get("log", {}),
+    }
+    if error and status >= 500:
+        line["cause"] = _SECRET.sub("<removed>", "".join(traceback.format_exception(error)))
+    (LOG.info if status < 500 else LOG.error)(json.dumps(line))
+
+
+def _request_id(request: Request) -> str:
+    return str(getattr(request.lambda_context, "aws_request_id", ""))

@@ -1,0 +1,171 @@
+"""What the tests share: settings, the app, a Lambda invocation, AWS in the process (moto)."""
+
+import importlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import boto3
+import pytest
+from chalice.app import Chalice
+from moto import mock_aws
+
+from chalicelib import aws
+from chalicelib.config import Settings, load_settings
+from dev.emulated_aws import BUCKET, INDEX, REGION, TABLE, create_bucket, create_table
+
+ENVIRON = {
+    "USER_POOL_ARN": "arn:aws:cognito-idp:eu-central-1:123456789012:userpool/eu-central-1_Abc123",
+    "JOB_REQUESTS_TABLE": TABLE,
+    "JOB_FILES_BUCKET": BUCKET,
+    "JOB_LIST_INDEX": INDEX,
+    "AWS_REGION": REGION,
+    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+}
+ALICE = "a11ce000-0000-4000-8000-000000000001"
+BOB = "b0b00000-0000-4000-8000-000000000002"
+
+
+class Answer(NamedTuple):
+    """What Lambda gives to API Gateway."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Context:
+    """Lambda's context, with a fixed time left."""
+
+    aws_request_id = "5b6e0a1c-request-id"
+
+    def __init__(self, seconds_left: float) -> None:
+        self.seconds_left = seconds_left
+
+    def get_remaining_time_in_millis(self) -> float:
+        return self.seconds_left * 1000
+
+
+def id_token_claims(user_id: str) -> dict[str, str]:
+    """The claims that API Gateway hands on for an ID token."""
+    return {
+        "sub": user_id,
+        "token_use": "id",
+        "email": f"{user_id}@example.com",
+        "cognito:username": user_id,
+    }
+
+
+class Aws(NamedTuple):
+    """The emulated AWS in the process: what the API uses, and helpers to look behind it."""
+
+    table: Any
+    s3: Any
+
+    def put_job(self, user_id: str, job_id: int, **attributes: Any) -> None:
+        date = f"2026-01-01 00:00:{job_id:09} UTC"
+        self.table.put_item(Item={"userId": user_id, "jobId": job_id, "date": date} | attributes)
+
+    def put_objects(self, *keys: str) -> None:
+        for key in keys:
+            self.s3.put_object(Bucket=BUCKET, Key=key, Body=b"content")
+
+    def versions(self, prefix: str = "") -> list[str]:
+        """The keys of all versions and delete markers."""
+        page = self.s3.list_object_versions(Bucket=BUCKET, Prefix=prefix)
+        return sorted(v["Key"] for v in page.get("Versions", []) + page.get("DeleteMarkers", []))
+
+    def uploads(self) -> list[str]:
+        page = self.s3.list_multipart_uploads(Bucket=BUCKET)
+        return [upload["Key"] for upload in page.get("Uploads", [])]
+
+
+Invoke = Callable[..., Answer]
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    return load_settings(ENVIRON)
+
+
+@pytest.fixture(scope="session")
+def app() -> Iterator[Chalice]:
+    with pytest.MonkeyPatch.context() as environ:
+        for name, value in ENVIRON.items():
+            environ.setenv(name, value)
+        module = importlib.import_module("app")
+        yield module.app
+
+
+@pytest.fixture(scope="session")
+def invoke(app: Chalice) -> Invoke:
+    """Invokes the Lambda handler as API Gateway does, with the claims that it verified."""
+
+    def invoke(
+        method: str,
+        path: str,
+        query: dict[str, Any] | None = None,
+        *,
+        user: str | None = ALICE,
+        claims: Any = None,
+        headers: dict[str, str] | None = None,
+        seconds_left: float = 29,
+    ) -> Answer:
+        lists = {k: v if isinstance(v, list) else [str(v)] for k, v in (query or {}).items()}
+        context: dict[str, Any] = {"httpMethod": method, "resourcePath": path}
+        if claims is not None:
+            context["authorizer"] = {"claims": claims}
+        elif user is not None:
+            context["authorizer"] = {"claims": id_token_claims(user)}
+        event = {
+            "requestContext": context,
+            "multiValueQueryStringParameters": lists or None,
+            "headers": headers or {},
+            "pathParameters": None,
+            "stageVariables": None,
+            "body": None,
+        }
+        answer = app(event, Context(seconds_left))
+        assert answer["multiValueHeaders"] == {}
+        return Answer(answer["statusCode"], answer["headers"], answer["body"])
+
+    return invoke
+
+
+@pytest.fixture(scope="session")
+def _moto() -> Aws:
+    """Clients, made once: that takes longer than what a test does with them."""
+    session = boto3.Session("AKIDEXAMPLE", "secret", region_name=REGION)
+    return Aws(session.resource("dynamodb").Table(TABLE), session.client("s3"))
+
+
+@pytest.fixture
+def emulated(_moto: Aws) -> Iterator[Aws]:
+    """An empty table and bucket in moto."""
+    with mock_aws(config={"core": {"mock_credentials": False}}):
+        create_table(_moto.table.meta.client)
+        create_bucket(_moto.s3)
+        yield _moto
+
+
+@pytest.fixture
+def db(emulated: Aws, settings: Settings, credentials: None) -> aws.Service:
+    """The API's own DynamoDB, on moto."""
+    return aws.dynamodb(settings, lambda: 29)
+
+
+@pytest.fixture
+def s3(emulated: Aws, settings: Settings, credentials: None) -> aws.Service:
+    """The API's own S3, on moto."""
+    return aws.s3(settings, lambda: 29)
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, ENVIRON[name])
