@@ -1,0 +1,149 @@
+"""AWS: clients, made when first needed, once a Lambda instance; credentials; calls in time."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+from chalicelib.config import Settings
+from chalicelib.errors import ConfigError, Unavailable
+
+# An attempt that begins with ATTEMPT_SECONDS left is over before Lambda's time is.
+CONNECT_SECONDS, READ_SECONDS, ATTEMPT_SECONDS = 1.0, 1.8, 3.0
+ATTEMPTS = 4
+PARALLEL_CALLS = 8
+# Errors that pass by themselves, beside all of status 500 and above.
+TRANSIENT_CODES = {
+    "InternalError",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "TransactionInProgressException",
+}
+
+# Calls an operation by its name, with its request, for its answer. It asks again after what passes
+# by itself, but never beyond the request's time: then, and after ATTEMPTS, it raises Unavailable.
+# A ClientError that another attempt would not mend comes through.
+Service = Callable[..., Any]
+
+# A session makes clients for one thread at a time; chalice local answers in many.
+_making = threading.RLock()
+
+
+class Credentials(NamedTuple):
+    """What signs; the token is there where they are temporary, as Lambda's are."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
+
+
+def dynamodb(settings: Settings, seconds_left: Callable[[], float]) -> Service:
+    """DynamoDB, with items in its own JSON."""
+    return partial(_call, _client(settings, "dynamodb"), seconds_left)
+
+
+def s3(settings: Settings, seconds_left: Callable[[], float]) -> Service:
+    """S3."""
+    return partial(_call, _client(settings, "s3"), seconds_left)
+
+
+def region(settings: Settings) -> str:
+    """The region of the environment, else of botocore's configuration. Raises ConfigError."""
+    with _making:
+        named = settings.region or _session().get_config_variable("region")
+    if not named:
+        raise ConfigError("AWS_REGION is not set, and no AWS profile names a region.")
+    return str(named)
+
+
+def credentials() -> Credentials:
+    """The credentials now in force: the environment's, as in Lambda, else botocore's."""
+    access_key = os.environ.get("AWS_ACCESS_KEY_ID")
+    secret_key = os.environ.get("AWS_SECRET_ACCESS_KEY")
+    if access_key and secret_key:
+        return Credentials(access_key, secret_key, os.environ.get("AWS_SESSION_TOKEN"))
+    with _making:
+        found = _session().get_credentials()
+    if found is None:
+        raise ConfigError("There are no AWS credentials, in the environment or in a profile.")
+    frozen = found.get_frozen_credentials()
+    return Credentials(str(frozen.access_key), str(frozen.secret_key), frozen.token)
+
+
+@cache
+def _session() -> Any:
+    # boto3's own session adds nothing that is used here, but 20 ms to a new Lambda instance.
+    import botocore.session
+
+    return botocore.session.get_session()
+
+
+@cache
+def _client(settings: Settings, service: str) -> Any:
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": 1},
+        max_pool_connections=PARALLEL_CALLS,
+    )
+    with _making:
+        client = _session().create_client(service, region_name=settings.region, config=config)
+    client.meta.events.register("before-parse.dynamodb", _parse_json)
+    return client
+
+
+def _call(client: Any, seconds_left: Callable[[], float], operation: str, **request: Any) -> Any:
+    # botocore's own retries know no deadline.
+    from botocore import exceptions
+    from botocore.parsers import ResponseParserError
+
+    cause: Exception | None = None
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            from random import uniform
+
+            # Full jitter: "Exponential Backoff And Jitter", AWS Architecture Blog.
+            time.sleep(uniform(0, 0.1 * 2**attempt))  # noqa: S311  jitter is no secret
+        if seconds_left() < ATTEMPT_SECONDS:
+            break
+        try:
+            return getattr(client, operation)(**request)
+        except (
+            exceptions.ConnectionError,
+            exceptions.HTTPClientError,
+            ResponseParserError,
+        ) as error:
+            cause = error
+        except exceptions.ClientError as error:
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status < 500 and error.response["Error"]["Code"] not in TRANSIENT_CODES:
+                raise
+            cause = error
+    raise Unavailable from cause
+
+
+def _parse_json(
+    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
+) -> None:
+    """Take an answer of DynamoDB as json gives it; botocore's walk of its shape gives the same."""
+    if response_dict["status_code"] == 200:
+        from botocore.parsers import ResponseParserError
+
+        try:
+            customized_response_dict.update(json.loads(response_dict["body"]))
+        except ValueError as error:
+            raise ResponseParserError("DynamoDB's answer is no JSON") from error
+        response_dict["body"] = b"{}"

@@ -1,0 +1,193 @@
+"""chalicelib/aws.py: what is asked again, what is not, and never beyond the time."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from chalicelib import aws
+from chalicelib.config import Settings
+from chalicelib.errors import ConfigError, Unavailable
+from tests.conftest import ALICE, Aws
+from tests.scripted_server import HANG, HANG_UP, Scripted, scripted_server
+
+OK = Scripted(200, '{"Item": {"jobId": {"N": "1"}}}')
+KEY = {"userId": {"S": ALICE}, "jobId": {"N": "1"}}
+
+Connect = Callable[..., aws.Service]
+
+
+def error(status: int, code: str) -> Scripted:
+    return Scripted(status, json.dumps({"__type": f"com.amazonaws.dynamodb#{code}"}))
+
+
+@pytest.fixture
+def connect(settings: Settings, monkeypatch: pytest.MonkeyPatch, credentials: None) -> Connect:
+    def connect(url: str, seconds_left: Callable[[], float] = lambda: 29) -> aws.Service:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
+        # A client is made once per settings.
+        return aws.dynamodb(settings._replace(allowed_origin=url), seconds_left)
+
+    return connect
+
+
+def get_item(db: aws.Service) -> Any:
+    return db("get_item", TableName="job-requests", Key=KEY)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        error(500, "InternalServerError"),
+        error(503, "ServiceUnavailable"),
+        error(400, "ProvisionedThroughputExceededException"),
+        error(400, "ThrottlingException"),
+        Scripted(500, "<html>Bad gateway</html>"),
+        Scripted(200, '{"Item": {"jobId'),
+        Scripted(HANG_UP),
+    ],
+    ids=["500", "503", "throttled", "throttling", "no JSON", "half an answer", "hung up"],
+)
+def test_a_failure_that_passes_is_asked_again(failure: Scripted, connect: Connect) -> None:
+    with scripted_server(failure, failure, OK) as server:
+        assert get_item(connect(server.url))["Item"] == {"jobId": {"N": "1"}}
+    assert len(server.requests) == 3
+
+
+def test_a_failure_that_stays_is_unavailable_after_four_attempts(connect: Connect) -> None:
+    with (
+        scripted_server(error(500, "InternalServerError")) as server,
+        pytest.raises(Unavailable) as raised,
+    ):
+        get_item(connect(server.url))
+    assert len(server.requests) == 4
+    assert isinstance(raised.value.__cause__, ClientError)
+
+
+@pytest.mark.parametrize(
+    "code", ["AccessDeniedException", "ResourceNotFoundException", "ValidationException"]
+)
+def test_an_error_that_another_attempt_would_not_mend_comes_through_at_once(
+    code: str, connect: Connect
+) -> None:
+    with scripted_server(error(400, code)) as server, pytest.raises(ClientError, match=code):
+        get_item(connect(server.url))
+    assert len(server.requests) == 1
+
+
+def test_nothing_is_asked_with_less_than_three_seconds_left(connect: Connect) -> None:
+    with scripted_server(OK) as server:
+        with pytest.raises(Unavailable):
+            get_item(connect(server.url, lambda: 2.9))
+        assert server.requests == []
+        get_item(connect(server.url, lambda: 3.0))
+
+
+def test_an_attempt_that_hangs_is_over_within_its_three_seconds(connect: Connect) -> None:
+    started = time.monotonic()
+    with scripted_server(Scripted(HANG)) as server, pytest.raises(Unavailable):
+        get_item(connect(server.url, lambda: 4 - (time.monotonic() - started)))
+    assert len(server.requests) == 1
+    assert time.monotonic() - started < 3
+
+
+def test_a_server_that_is_not_there_is_unavailable(connect: Connect) -> None:
+    with scripted_server(OK) as server:
+        url = server.url
+    with pytest.raises(Unavailable):
+        get_item(connect(url))
+
+
+def test_a_client_is_made_once(settings: Settings, credentials: None) -> None:
+    one, two = (aws.dynamodb(settings, lambda: 29) for _ in range(2))
+    assert one.args[0] is two.args[0]  # type: ignore[attr-defined]  # a partial, inside
+
+
+def test_an_answer_is_the_one_that_boto3_parses(
+    emulated: Aws, settings: Settings, credentials: None
+) -> None:
+    """The differential test of _parse_json."""
+    reference = boto3.client("dynamodb", region_name="eu-central-1")
+    for job_id in range(3):
+        emulated.put_job(
+            ALICE,
+            job_id,
+            objectUuidNames={"a.png": "Grüße.png"},
+            uploadIds=["x", 1, None, True, {"deep": [1]}],
+        )
+    requests: list[tuple[str, dict[str, Any]]] = [
+        ("get_item", {"Key": KEY}),
+        ("get_item", {"Key": KEY | {"jobId": {"N": "99"}}}),
+        (
+            "query",
+            {
+                "KeyConditionExpression": "userId = :u",
+                "ExpressionAttributeValues": {":u": {"S": ALICE}},
+                "Limit": 2,
+            },
+        ),
+        ("delete_item", {"Key": KEY}),
+    ]
+    for operation, request in requests:
+        request["TableName"] = settings.job_requests_table
+        theirs = getattr(reference, operation)(**request)
+        ours = aws.dynamodb(settings, lambda: 29)(operation, **request)
+        del theirs["ResponseMetadata"], ours["ResponseMetadata"]
+        assert ours == theirs
+
+
+def test_credentials_are_the_environments_before_a_profiles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
+    assert aws.credentials() == ("AKID", "secret", "token")
+    monkeypatch.delenv("AWS_SESSION_TOKEN")
+    assert aws.credentials() == ("AKID", "secret", None)
+
+
+@pytest.fixture
+def profile(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str, str], None]]:
+    """No AWS in the environment but these two files."""
+
+    def write(config: str, credentials: str) -> None:
+        folder = tmp_path_factory.mktemp("aws")
+        for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "DEFAULT_REGION"):
+            monkeypatch.delenv(f"AWS_{name}", raising=False)
+        (folder / "config").write_text(config)
+        (folder / "credentials").write_text(credentials)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "credentials"))
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        aws._session.cache_clear()
+
+    yield write
+    aws._session.cache_clear()
+
+
+def test_region_and_credentials_come_from_a_profile_where_the_environment_has_none(
+    profile: Callable[[str, str], None], settings: Settings
+) -> None:
+    profile(
+        "[default]\nregion = eu-west-3\n",
+        "[default]\naws_access_key_id = P\naws_secret_access_key = q\naws_session_token = r\n",
+    )
+    assert aws.region(settings._replace(region=None)) == "eu-west-3"
+    assert aws.credentials() == ("P", "q", "r")
+
+
+def test_neither_region_nor_credentials_is_an_error_that_says_so(
+    profile: Callable[[str, str], None], settings: Settings
+) -> None:
+    profile("", "")
+    with pytest.raises(ConfigError, match="AWS_REGION is not set"):
+        aws.region(settings._replace(region=None))
+    with pytest.raises(ConfigError, match="no AWS credentials"):
+        aws.credentials()

@@ -1,0 +1,338 @@
+"""chalicelib/jobs.py on moto: what is read, how it is read, what it reads as."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import boto3
+import pytest
+from boto3.dynamodb.types import TypeDeserializer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib import jobs
+from chalicelib.aws import Service
+from chalicelib.config import Settings
+from chalicelib.errors import JobNotFound
+from tests.conftest import ALICE, BOB, Aws
+
+Rows = list[dict[str, Any]]
+
+
+def always(_: str) -> bool:
+    return True
+
+
+def list_jobs(
+    db: Service, settings: Settings, after: list[str] | None = None, limit: int | None = None
+) -> tuple[Rows, list[str] | None]:
+    rows, end = jobs.list_jobs(db, settings, ALICE, after, limit, always)
+    return [json.loads(row) for row in rows], end
+
+
+class Recorder:
+    """Passes requests on, and keeps them."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.requests: list[dict[str, Any]] = []
+        self.answers: list[dict[str, Any]] = []
+
+    def __call__(self, operation: str, **request: Any) -> Any:
+        self.requests.append({"operation": operation, **request})
+        answer = self.service(operation, **request)
+        self.answers.append(answer)
+        return answer
+
+
+def test_a_row_has_the_base_information_and_what_the_status_means(
+    db: Service, emulated: Aws, settings: Settings
+) -> None:
+    emulated.put_job(
+        ALICE,
+        1,
+        jobName="Job Name",
+        date="2020-01-01 12:00:00.000000000 UTC",
+        contentLength=10240,
+        creditsSpent=Decimal("1.5"),
+        status="success",
+        email="alice@example.com",
+    )
+    assert list_jobs(db, settings) == (
+        [
+            {
+                "job_id": 1,
+                "job_name": "Job Name",
+                "date": "2020-01-01 12:00:00.000000000 UTC",
+                "total_size": 10240,
+                "credits_spent": 1.5,
+                "status": "success",
+                "status_meaning": "Job completed successfully",
+            }
+        ],
+        None,
+    )
+
+
+def test_an_item_may_lack_everything_but_its_key_and_date(
+    db: Service, emulated: Aws, settings: Settings
+) -> None:
+    emulated.put_job(ALICE, 1, date="2020")
+    [row], _ = list_jobs(db, settings)
+    assert row == {
+        "job_id": 1,
+        "job_name": None,
+        "date": "2020",
+        "total_size": 0,
+        "credits_spent": 0,
+        "status": None,
+        "status_meaning": "Unknown status",
+    }
+    info = json.loads(jobs.job_info(jobs.get_job(db, settings, ALICE, 1)))
+    assert info == {
+        "user_id": ALICE,
+        "job_id": 1,
+        "job_name": None,
+        "date": "2020",
+        "total_size": 0,
+        "credits_spent": 0,
+        "email": None,
+        "object_uuid_names": {},
+        "media_length": {},
+        "failed_to_process": {},
+        "status": None,
+    }
+
+
+def test_the_list_is_newest_first_by_date_through_the_index_and_by_id_from_the_table(
+    db: Service, emulated: Aws, settings: Settings
+) -> None:
+    for job_id, date in ((1, "2020-03"), (2, "2020-01"), (3, "2020-02")):
+        emulated.put_job(ALICE, job_id, date=date)
+    rows, _ = list_jobs(db, settings)
+    assert [row["job_id"] for row in rows] == [1, 3, 2]
+    rows, _ = list_jobs(db, settings._replace(job_list_index=None))
+    assert [row["job_id"] for row in rows] == [3, 2, 1]
+
+
+def test_an_item_without_a_date_is_listed_only_from_the_table(
+    db: Service, emulated: Aws, settings: Settings
+) -> None:
+    emulated.table.put_item(Item={"userId": ALICE, "jobId": 1})
+    assert list_jobs(db, settings)[0] == []
+    [row], _ = list_jobs(db, settings._replace(job_list_index=None))
+    assert (row["job_id"], row["date"]) == (1, None)
+
+
+def test_the_list_shows_nobody_elses_jobs(db: Service, emulated: Aws, settings: Settings) -> None:
+    emulated.put_job(BOB, 1)
+    assert list_jobs(db, settings) == ([], None)
+
+
+def test_the_list_follows_every_page(db: Service, emulated: Aws, settings: Settings) -> None:
+    with emulated.table.batch_writer() as batch:
+        for job_id in range(1, 31):
+            item = {"userId": ALICE, "jobId": job_id, "date": f"2026-{job_id:03}"}
+            # moto counts the whole item where DynamoDB counts the projection; 1 MB is a page.
+            batch.put_item(item | {"jobName": "n" * 100, "filesPath": "x" * 100_000})
+    recorder = Recorder(db)
+    rows, end = list_jobs(recorder, settings)
+    assert [row["job_id"] for row in rows] == list(range(30, 0, -1))
+    assert end is None
+    assert len(recorder.requests) == 4
+
+
+@pytest.mark.parametrize("index", ["byDate", None])
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 6, 7, 1000])
+def test_pages_of_any_limit_give_every_job_once_and_end(
+    limit: int, index: str | None, db: Service, emulated: Aws, settings: Settings
+) -> None:
+    for job_id in range(1, 7):
+        # Two jobs of one date: the position needs both sort keys.
+        emulated.put_job(ALICE, job_id, date=f"2026-{job_id // 2}")
+    here = settings._replace(job_list_index=index)
+    seen: list[int] = []
+    after = None
+    while True:
+        rows, after = list_jobs(db, here, after, limit)
+        seen += [row["job_id"] for row in rows]
+        assert len(rows) == limit or after is None
+        if after is None:
+            break
+    assert sorted(seen) == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_list_ends_before_a_row_that_no_longer_fits_and_goes_on_with_it(
+    db: Service, emulated: Aws, settings: Settings
+) -> None:
+    for job_id in (1, 2, 3):
+        emulated.put_job(ALICE, job_id)
+    room = iter([True, True, False])
+    rows, end = jobs.list_jobs(db, settings, ALICE, None, None, lambda _: next(room))
+    assert [json.loads(row)["job_id"] for row in rows] == [3, 2]
+    rows, end = jobs.list_jobs(db, settings, ALICE, end, None, always)
+    assert [json.loads(row)["job_id"] for row in rows] == [1]
+    assert end is None
+
+
+def test_the_list_asks_the_index_for_what_it_projects_and_for_nothing_else(
+    db: Service, emulated: Aws, settings: Settings
+) -> None:
+    """An attribute beyond the projection would be read, and paid for, from the table."""
+    recorder = Recorder(db)
+    list_jobs(recorder, settings)
+    [request] = recorder.requests
+    names = request["ExpressionAttributeNames"]
+    asked = {names.get(name, name) for name in request["ProjectionExpression"].split(", ")}
+    client = boto3.client("dynamodb", region_name="eu-central-1")
+    [index] = client.describe_table(TableName=settings.job_requests_table)["Table"][
+        "LocalSecondaryIndexes"
+    ]
+    held = {key["AttributeName"] for key in index["KeySchema"]} | {"jobId"}
+    held |= set(index["Projection"]["NonKeyAttributes"])
+    assert index["IndexName"] == request["IndexName"]
+    assert asked == held - {"userId"}
+    assert request["ConsistentRead"] is True
+    assert request["ScanIndexForward"] is False
+
+
+def test_another_users_job_is_missing_like_one_that_never_was(
+    db: Service, emulated: Aws, settings: Settings
+) -> None:
+    emulated.put_job(BOB, 1)
+    for job_id in (1, 2):
+        with pytest.raises(JobNotFound):
+            jobs.get_job(db, settings, ALICE, job_id)
+
+
+def test_deleting_an_entry_leaves_every_other(
+    db: Service, emulated: Aws, settings: Settings
+) -> None:
+    for user_id, job_id in ((ALICE, 1), (ALICE, 10), (BOB, 1)):
+        emulated.put_job(user_id, job_id)
+    jobs.delete_entry(db, settings, ALICE, 1)
+    jobs.delete_entry(db, settings, ALICE, 1)
+    left = {(item["userId"], item["jobId"]) for item in emulated.table.scan()["Items"]}
+    assert left == {(ALICE, 10), (BOB, 1)}
+
+
+def test_a_fingerprint_does_not_depend_on_the_order_of_a_maps_keys() -> None:
+    one = {"jobId": {"N": "1"}, "mediaLength": {"M": {"a": {"N": "1"}, "b": {"N": "2"}}}}
+    same = {"mediaLength": {"M": {"b": {"N": "2"}, "a": {"N": "1"}}}, "jobId": {"N": "1"}}
+    other = {"jobId": {"N": "1"}, "mediaLength": {"M": {"a": {"N": "2"}, "b": {"N": "1"}}}}
+    assert jobs.fingerprint(one) == jobs.fingerprint(same)
+    assert jobs.fingerprint(one) != jobs.fingerprint(other)
+
+
+@pytest.mark.parametrize(
+    ("status", "names"),
+    [
+        ("success", ["a.png", "c.png"]),
+        ("success_credits_restored", ["a.png", "c.png"]),
+        ("success_credits_not_restored", ["a.png", "c.png"]),
+        ("processing_99%", []),
+        ("failed", []),
+        ("anything", []),
+        (None, []),
+    ],
+)
+def test_results_are_of_what_did_not_fail_once_the_job_is_finished(
+    status: str | None, names: list[str]
+) -> None:
+    item: dict[str, Any] = {
+        "objectUuidNames": {"M": {name: {"S": "x"} for name in ("c.png", "b.png", "a.png")}},
+        "failedToProcess": {"M": {"b.png": {"S": "broken"}}},
+        "status": {"S": status} if status else {"NULL": True},
+    }
+    assert jobs.objects_with_results(item, "") == names
+    assert jobs.objects_with_results(item, "a.png") == names[1:]
+
+
+@pytest.mark.parametrize(
+    ("status", "meaning"),
+    [
+        ("uploading", "Waiting for the files to be uploaded"),
+        ("queued", "Waiting in the queue to be processed"),
+        ("processing", "Being processed"),
+        ("processing_40%", "Being processed, 40% done"),
+        ("success", "Job completed successfully"),
+        (
+            "success_credits_restored",
+            "Job completed; the credits of the files that failed were given back",
+        ),
+        (
+            "success_credits_not_restored",
+            "Job completed; the credits of the files that failed could not be given back yet",
+        ),
+        ("failed_requeued", "Processing failed; the job is queued again"),
+        ("failed", "Processing failed"),
+        ("failed_critical", "Processing failed; the team has been told"),
+        ("processing_x%", "Unknown status"),
+        ("processing_40%\n", "Unknown status"),
+        ("", "Unknown status"),
+        (None, "Unknown status"),
+    ],
+)
+def test_every_status_has_its_meaning(status: str | None, meaning: str) -> None:
+    assert jobs.status_meaning(status) == meaning
+
+
+@pytest.mark.parametrize(
+    ("stored", "number"),
+    [
+        ("0", 0),
+        ("10240", 10240),
+        ("-3", -3),
+        ("0.5", 0.5),
+        ("2.50", 2.5),
+        ("3.0", 3),
+        ("1E+3", 1000),
+        ("1E-7", 1e-07),
+        ("12345678901234567890123456789012345678", 12345678901234567890123456789012345678),
+    ],
+)
+def test_whole_numbers_are_integers_and_others_are_not(stored: str, number: float) -> None:
+    info = json.loads(jobs.job_info({"creditsSpent": {"N": stored}}))
+    assert info["credits_spent"] == number
+    assert type(info["credits_spent"]) is type(number)
+
+
+# Values as DynamoDB holds them, beyond what the contract names.
+VALUES = st.recursive(
+    st.builds(lambda text: {"S": text}, st.text())
+    | st.builds(lambda number: {"N": str(number)}, st.integers(-(10**30), 10**30))
+    | st.builds(lambda flag: {"BOOL": flag}, st.booleans())
+    | st.just({"NULL": True}),
+    lambda inner: (
+        st.builds(lambda items: {"L": items}, st.lists(inner, max_size=3))
+        | st.builds(lambda items: {"M": items}, st.dictionaries(st.text(), inner, max_size=3))
+    ),
+    max_leaves=10,
+)
+
+
+@given(attributes=st.dictionaries(st.text(), VALUES, max_size=5))
+def test_a_map_reads_as_boto3_reads_it(attributes: dict[str, Any]) -> None:
+    info = json.loads(jobs.job_info({"mediaLength": {"M": attributes}}))
+    assert info["media_length"] == TypeDeserializer().deserialize({"M": attributes})
+
+
+@given(name=st.text(), date=st.text(), status=st.text())
+def test_a_row_is_json_whatever_its_texts_hold(name: str, date: str, status: str) -> None:
+    item = {
+        "jobId": {"N": "1"},
+        "jobName": {"S": name},
+        "date": {"S": date},
+        "status": {"S": status},
+    }
+    [row], _ = jobs.list_jobs(
+        lambda *_, **__: {"Items": [item]},
+        Settings("", "t", "b", None, "*", 1, 1, None, None, "INFO"),
+        ALICE,
+        None,
+        None,
+        always,
+    )
+    assert row.isascii()
+    read = json.loads(row)
+    assert (read["job_name"], read["date"], read["status"]) == (name, date, status)

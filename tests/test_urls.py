@@ -1,0 +1,171 @@
+"""chalicelib/urls.py: equal to boto3, byte for byte."""
+
+import calendar
+import time
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import boto3
+import pytest
+from botocore.config import Config
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from chalicelib import urls
+from chalicelib.aws import Credentials
+from chalicelib.config import Settings, load_settings
+from tests.conftest import ALICE, ENVIRON
+
+KEY = f"{ALICE}/7/results/0d9f2c1e.png.json"
+TOKEN = "IQoJb3JpZ2luX2VjE" + "Ab+/9" * 300 + "=="
+YOUNG = ["ap-southeast-7", "mx-central-1", "xx-unheard-1"]
+REGIONS = sorted(
+    {
+        region
+        for partition in boto3.Session().get_available_partitions()
+        for region in boto3.Session().get_available_regions("s3", partition)
+    }
+    | {*YOUNG, "us-iso-east-1", "us-isob-east-1", "eu-isoe-west-1", "us-isof-south-1"}
+)
+
+
+@cache
+def session(token: str | None) -> boto3.Session:
+    return boto3.Session("AKIDEXAMPLE", "secret", token)
+
+
+def client_of(region: str, token: str | None = None, endpoint: str | None = None) -> Any:
+    """The reference: boto3, as the README's promise names it."""
+    style = {} if endpoint else {"addressing_style": "virtual"}
+    s3 = {**style, "us_east_1_regional_endpoint": "regional"}
+    config = Config(signature_version="s3v4", s3=s3)
+    return session(token).client("s3", region_name=region, endpoint_url=endpoint, config=config)
+
+
+def both(
+    client: Any,
+    settings: Settings,
+    key: str,
+    download_as: str | None = None,
+    token: str | None = None,
+) -> tuple[str, str]:
+    """boto3's URL, and ours for the instant at which boto3 signed."""
+    params = {"Bucket": settings.job_files_bucket, "Key": key}
+    if download_as is not None:
+        params["ResponseContentDisposition"] = urls.attachment(download_as)
+    expires = settings.url_expiry_seconds + settings.url_window_seconds
+    theirs = client.generate_presigned_url("get_object", Params=params, ExpiresIn=expires)
+    [date] = parse_qs(urlsplit(theirs).query)["X-Amz-Date"]
+    sign = urls.signer(
+        settings,
+        client.meta.region_name,
+        Credentials("AKIDEXAMPLE", "secret", token),
+        instant(date),
+        download_as,
+    )
+    return theirs, sign(key)
+
+
+def instant(amz_date: str) -> int:
+    return calendar.timegm(time.strptime(amz_date, "%Y%m%dT%H%M%SZ"))
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_url_equals_boto3s_in_every_region(region: str, settings: Settings) -> None:
+    for token in (None, TOKEN):
+        client = client_of(region, token)
+        for bucket in ("job-files", "files.example.com"):
+            here = settings._replace(job_files_bucket=bucket)
+            for download_as in (None, "Grüße 東京.png"):
+                theirs, ours = both(client, here, KEY, download_as, token)
+                assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://127.0.0.1:4566",
+        "http://localhost:80",
+        "https://localhost:443",
+        "https://s3.example.com",
+        "https://s3.example.com:8443/",
+        "https://example.com/storage/s3",
+        "https://example.com/storage/s3/",
+        "http://[::1]:9000",
+        "https://S3.Example.com",
+    ],
+)
+@pytest.mark.parametrize("bucket", ["job-files", "files.example.com"])
+def test_a_url_equals_boto3s_at_a_custom_endpoint(
+    endpoint: str, bucket: str, settings: Settings
+) -> None:
+    here = settings._replace(job_files_bucket=bucket, s3_endpoint=endpoint)
+    theirs, ours = both(client_of("eu-central-1", None, endpoint), here, KEY)
+    assert ours == theirs
+
+
+CLIENT = client_of("eu-central-1")
+# What S3 takes as a key: no lone surrogate, and no NUL, of which botocore makes something else.
+KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
+FILE_NAMES = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\"),
+    min_size=1,
+    max_size=60,
+)
+
+
+@hypothesis_settings(max_examples=300, deadline=None)
+@given(name=KEYS, download_as=st.none() | FILE_NAMES)
+def test_a_url_equals_boto3s_for_odd_names(name: str, download_as: str | None) -> None:
+    theirs, ours = both(CLIENT, load_settings(ENVIRON), f"{ALICE}/7/{name}", download_as)
+    assert ours == theirs
+
+
+def test_a_url_is_stable_within_a_window_and_good_for_the_expiry_at_its_end(
+    settings: Settings,
+) -> None:
+    window = settings._replace(url_window_seconds=300)
+    assert urls.window_start(1_700_000_100.9, window) == 1_700_000_100
+    assert urls.window_start(1_700_000_399.9, window) == 1_700_000_100
+    assert urls.window_start(1_700_000_400.0, window) == 1_700_000_400
+    url = urls.signer(window, "eu-central-1", Credentials("AKID", "s", None), 1_700_000_100)(KEY)
+    assert parse_qs(urlsplit(url).query)["X-Amz-Expires"] == ["3900"]
+
+
+@pytest.mark.parametrize(
+    ("file_name", "fallback"),
+    [
+        ("file.png", "file.png"),
+        ("Grüße aus Köln.png", "Gr__e aus K_ln.png"),
+        ("東京.png", "__.png"),
+        ('a"b.png', "a_b.png"),
+        ("100%.png", "100_.png"),
+        ("a;b=c.png", "a;b=c.png"),
+    ],
+)
+def test_a_file_name_survives_its_content_disposition(file_name: str, fallback: str) -> None:
+    value = urls.attachment(file_name)
+    quoted, _, encoded = value.partition("; filename*=UTF-8''")
+    assert quoted == f'attachment; filename="{fallback}"'
+    assert unquote(encoded) == file_name
+    assert encoded.isascii()
+
+
+def test_results_end_before_what_no_longer_fits_and_tell_where_to_go_on() -> None:
+    keys = [(name, f"{name}.json", f"{name}.min.json") for name in ("a", "b", "c")]
+    room = iter([True, True, False])
+    members, end = urls.results(lambda key: f"u:{key}", keys, lambda _: next(room))
+    assert members == [
+        '"a":{"full":"u:a.json","min":"u:a.min.json"}',
+        '"b":{"full":"u:b.json","min":"u:b.min.json"}',
+    ]
+    assert end == ["b"]
+
+
+def test_results_hold_one_object_even_where_it_does_not_fit_so_that_paging_ends() -> None:
+    keys = [("a", "a.json", "a.min.json"), ("b", "b.json", "b.min.json")]
+    members, end = urls.results(lambda key: key, keys, lambda _: False)
+    assert len(members) == 1
+    assert end == ["a"]
