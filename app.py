@@ -1,0 +1,97 @@
+"""The jobs API: what each of the four routes does. Each step is one hop away, in chalicelib/."""
+
+import os
+import time
+
+from chalice.app import Chalice, CognitoUserPoolAuthorizer, Response
+
+from chalicelib import aws, edge
+from chalicelib.call import Call
+from chalicelib.config import load_settings
+
+settings = load_settings(os.environ)
+edge.configure_log(settings.log_level)
+
+app = Chalice(app_name="jobs-api", configure_logs=False)
+app.api.cors = edge.cors(settings.allowed_origin)
+app.register_middleware(edge.answer_all(app.api.cors), "http")
+users = CognitoUserPoolAuthorizer("Users", provider_arns=[settings.user_pool_arn])
+handles = edge.handles(app, cursor_secret=settings.user_pool_arn + settings.job_requests_table)
+
+# A view imports what it needs by itself: a new Lambda instance answers the sooner for it.
+
+
+@app.route("/jobs/list", methods=["GET"], authorizer=users, content_types=[])
+@handles
+def list_jobs(call: Call) -> Response:
+    """Every job of the caller, newest first, base information only."""
+    from chalicelib import jobs
+
+    request = ("list", settings.job_list_index or "")
+    after, limit = call.position(*request), call.limit()
+    db = aws.dynamodb(settings, call.seconds_left)
+    rows, end = jobs.list_jobs(db, settings, call.user_id, after, limit, edge.room())
+    call.log["jobs"] = len(rows)
+    jobs_json = f"[{','.join(rows)}]"
+    next_cursor = call.next_cursor(end, *request)
+    etag = edge.etag(jobs_json, next_cursor or "")
+    if call.has(etag):
+        return edge.not_modified(etag)
+    return edge.answer(etag, jobs=jobs_json, next_cursor=next_cursor)
+
+
+@app.route("/jobs/get", methods=["GET"], authorizer=users, content_types=[])
+@handles
+def get_job(call: Call) -> Response:
+    """One job in full, with presigned URLs of its results once it is finished."""
+    from chalicelib import files, jobs, urls
+
+    job_id = call.job_id()
+    request = ("get", str(job_id))
+    [after] = call.position(*request) or [""]
+    db = aws.dynamodb(settings, call.seconds_left)
+    item = jobs.get_job(db, settings, call.user_id, job_id)
+    signed_at = urls.window_start(time.time(), settings)
+    etag = edge.etag(jobs.fingerprint(item), after, str(signed_at))
+    if call.has(etag):
+        return edge.not_modified(etag)
+    job_info = jobs.job_info(item)
+    keys = files.result_keys(call.user_id, job_id, jobs.objects_with_results(item, after))
+    sign = urls.signer(settings, aws.region(settings), aws.credentials(), signed_at)
+    results, end = urls.results(sign, keys, edge.room(job_info))
+    call.log["urls"] = 2 * len(results)
+    return edge.answer(
+        etag,
+        job_info=job_info,
+        results=f"{{{','.join(results)}}}",
+        next_cursor=call.next_cursor(end, *request),
+    )
+
+
+@app.route("/jobs/get-object-url", methods=["GET"], authorizer=users, content_types=[])
+@handles
+def get_object_url(call: Call) -> Response:
+    """A presigned URL of one object, composed without asking AWS; the object may not exist."""
+    from chalicelib import files, urls
+
+    key = files.object_key(call.user_id, call.job_id(), call.object_uuid())
+    download_as = call.download_as()
+    signed_at = urls.window_start(time.time(), settings)
+    sign = urls.signer(settings, aws.region(settings), aws.credentials(), signed_at, download_as)
+    call.log["urls"] = 1
+    return edge.answer(url=f'"{sign(key)}"')
+
+
+@app.route("/jobs/delete", methods=["DELETE"], authorizer=users)
+@handles
+def delete_job(call: Call) -> Response:
+    """Remove every file of a job, then its entry, so that no file outlives its entry."""
+    from chalicelib import files, jobs
+
+    job_id = call.job_id()
+    prefix = files.job_prefix(call.user_id, job_id)
+    s3 = aws.s3(settings, call.seconds_left)
+    files.delete_files(s3, settings.job_files_bucket, prefix, call.log)
+    db = aws.dynamodb(settings, call.seconds_left)
+    jobs.delete_entry(db, settings, call.user_id, job_id)
+    return edge.answer(message='"Ok"')

@@ -1,0 +1,694 @@
+"""The four routes through the Lambda handler, on moto."""
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from chalicelib import edge
+from dev.emulated_aws import BUCKET, TABLE
+from tests.conftest import ALICE, BOB, Answer, Aws, Invoke, id_token_claims
+from tests.scripted_server import Scripted, scripted_server
+
+ROUTES = [
+    ("GET", "/jobs/list", {}),
+    ("GET", "/jobs/get", {"job-id": "1"}),
+    ("GET", "/jobs/get-object-url", {"job-id": "1", "object-uuid": "a.png"}),
+    ("DELETE", "/jobs/delete", {"job-id": "1"}),
+]
+each_route = pytest.mark.parametrize(
+    ("method", "path", "query"), ROUTES, ids=[path for _, path, _ in ROUTES]
+)
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Headers": "Authorization,Content-Type,If-None-Match,X-Amz-Date,"
+    "X-Amz-Security-Token,X-Api-Key",
+    "Access-Control-Expose-Headers": "ETag,Retry-After",
+    "Access-Control-Max-Age": "600",
+}
+NAMES = {"b.png": "Grüße.png", "a.png": "東京.png", "broken.png": "x.png"}
+
+
+@pytest.fixture(autouse=True)
+def _emulated(emulated: Aws, credentials: None) -> None:
+    pass
+
+
+@pytest.fixture
+def log() -> Iterator[list[dict[str, Any]]]:
+    lines: list[dict[str, Any]] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(json.loads(record.getMessage()))
+
+    handler = Keep()
+    edge.LOG.addHandler(handler)
+    yield lines
+    edge.LOG.removeHandler(handler)
+
+
+def put_finished_job(emulated: Aws, job_id: int = 1, **attributes: Any) -> None:
+    emulated.put_job(
+        ALICE,
+        job_id,
+        **{
+            "status": "success",
+            "jobName": "Job Name",
+            "contentLength": 5020,
+            "creditsSpent": Decimal("2.5"),
+            "email": "alice@example.com",
+            "objectUuidNames": NAMES,
+            "mediaLength": dict.fromkeys(NAMES, 1),
+            "failedToProcess": {"broken.png": "No image"},
+            **attributes,
+        },
+    )
+
+
+def check_headers(answer: Answer, cache_control: str = "no-store") -> None:
+    for name, value in CORS.items():
+        assert answer.headers[name] == value
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Cache-Control"] == cache_control
+
+
+# --- Who calls
+
+
+@each_route
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {},
+        [],
+        "claims",
+        {"token_use": "id"},
+        {**id_token_claims(ALICE), "token_use": "access"},
+        {**id_token_claims(ALICE), "token_use": ["id"]},
+        {"sub": ALICE},
+        id_token_claims(""),
+        id_token_claims(f"{ALICE}/1"),
+        id_token_claims(f"{ALICE}\n"),
+        id_token_claims("ünïcode"),
+        id_token_claims("x" * 129),
+        {"sub": None, "token_use": "id"},
+        {"sub": [ALICE], "token_use": "id"},
+        {"sub": 1, "token_use": "id"},
+    ],
+    ids=repr,
+)
+def test_claims_that_are_not_of_an_id_token_of_a_valid_user_get_401(
+    method: str, path: str, query: dict[str, str], claims: Any, invoke: Invoke
+) -> None:
+    answer = invoke(method, path, query, claims=claims)
+    assert (answer.status, answer.json) == (401, {"message": "Unauthorized"})
+    check_headers(answer)
+
+
+@each_route
+def test_no_claims_get_401(method: str, path: str, query: dict[str, str], invoke: Invoke) -> None:
+    answer = invoke(method, path, query, user=None)
+    assert (answer.status, answer.json) == (401, {"message": "Unauthorized"})
+
+
+def test_a_user_id_may_hold_a_colon_a_dash_and_an_underscore(invoke: Invoke) -> None:
+    user = "eu-central-1:x_Y" + "9" * 112
+    assert len(user) == 128
+    assert invoke("GET", "/jobs/list", user=user).json == {"jobs": []}
+
+
+# --- Parameters
+
+
+def refused(parameter: str, message: str) -> dict[str, str]:
+    return {"message": message, "affected_query_parameter": parameter}
+
+
+@pytest.mark.parametrize(("method", "path", "query"), ROUTES[1:])
+@pytest.mark.parametrize("missing", [{}, {"job-id": ""}, {"job-id": " "}, {"job_id": ""}])
+def test_a_missing_job_id_gets_400(
+    method: str, path: str, query: dict[str, str], missing: dict[str, str], invoke: Invoke
+) -> None:
+    others = {name: value for name, value in query.items() if name != "job-id"}
+    answer = invoke(method, path, others | missing)
+    assert answer.status == 400
+    assert answer.json == refused("job-id: number", "The job-id query parameter is missing")
+    check_headers(answer)
+
+
+@pytest.mark.parametrize(("method", "path", "query"), ROUTES[1:])
+@pytest.mark.parametrize(
+    "job_id",
+    ["0", "-1", "+1", "1.0", "1e3", "x", " 1", "1 ", "1\n", "٣", "²", "10" + "0" * 15, "9" * 5000],
+)
+def test_a_bad_job_id_gets_400(
+    method: str, path: str, query: dict[str, str], job_id: str, invoke: Invoke
+) -> None:
+    answer = invoke(method, path, query | {"job-id": job_id})
+    expected = "job-id must be a whole number from 1 to 1000000000000000"
+    assert (answer.status, answer.json) == (400, refused("job-id: number", expected))
+
+
+@pytest.mark.parametrize("job_id", ["1", "0001", "0" * 5000 + "1"])
+@pytest.mark.parametrize("spelling", ["job-id", "job_id"])
+def test_a_job_id_may_be_spelt_both_ways_and_have_leading_zeros(
+    job_id: str, spelling: str, emulated: Aws, invoke: Invoke
+) -> None:
+    emulated.put_job(ALICE, 1)
+    assert invoke("GET", "/jobs/get", {spelling: job_id}).json["job_info"]["job_id"] == 1
+
+
+def test_the_largest_job_id_is_ten_to_the_fifteenth(emulated: Aws, invoke: Invoke) -> None:
+    emulated.put_job(ALICE, 10**15)
+    assert invoke("GET", "/jobs/get", {"job-id": str(10**15)}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "parameter"),
+    [
+        ("/jobs/get", {"job-id": ["1", "1"]}, "job-id: number"),
+        ("/jobs/get", {"job-id": "1", "job_id": "1"}, "job-id: number"),
+        (
+            "/jobs/get-object-url",
+            {"job-id": "1", "object-uuid": "a.png", "object_uuid": "a.png"},
+            "object-uuid: string",
+        ),
+        ("/jobs/list", {"limit": ["1", "1"]}, "limit: number"),
+        ("/jobs/list", {"cursor": ["x", "x"]}, "cursor: string"),
+        (
+            "/jobs/get-object-url",
+            {"job-id": "1", "object-uuid": "a.png", "download-as": ["a", "b"]},
+            "download-as: string",
+        ),
+    ],
+)
+def test_a_parameter_given_twice_or_in_both_spellings_gets_400(
+    path: str, query: dict[str, Any], parameter: str, invoke: Invoke
+) -> None:
+    answer = invoke("GET", path, query)
+    name = parameter.partition(":")[0]
+    expected = refused(parameter, f"The {name} query parameter must be given once")
+    assert (answer.status, answer.json) == (400, expected)
+
+
+@pytest.mark.parametrize("object_uuid", [None, "", " "])
+def test_a_missing_object_uuid_gets_400(object_uuid: str | None, invoke: Invoke) -> None:
+    query = {"job-id": "1"} | ({} if object_uuid is None else {"object-uuid": object_uuid})
+    answer = invoke("GET", "/jobs/get-object-url", query)
+    expected = refused("object-uuid: string", "The object-uuid query parameter is missing")
+    assert (answer.status, answer.json) == (400, expected)
+
+
+@pytest.mark.parametrize(
+    "object_uuid",
+    [
+        "../2/a.png",
+        "results/a.png.json",
+        "a/b",
+        "a.png.json",
+        "a.",
+        ".png",
+        "-a",
+        "_a",
+        "a b",
+        "ä.png",
+        "a.png\n",
+        "a%2Fb",
+        "x" * 129,
+        "a." + "p" * 17,
+    ],
+)
+def test_a_bad_object_uuid_gets_400(object_uuid: str, invoke: Invoke) -> None:
+    answer = invoke("GET", "/jobs/get-object-url", {"job-id": "1", "object-uuid": object_uuid})
+    assert answer.status == 400
+    assert answer.json["affected_query_parameter"] == "object-uuid: string"
+    assert "object-uuid must be" in answer.json["message"]
+
+
+@pytest.mark.parametrize("object_uuid", ["a", "9_-", "x" * 128 + "." + "p" * 16])
+def test_an_object_uuid_may_lack_an_extension(object_uuid: str, invoke: Invoke) -> None:
+    query = {"job-id": "1", "object_uuid": object_uuid}
+    url = urlsplit(invoke("GET", "/jobs/get-object-url", query).json["url"])
+    assert url.path == f"/{ALICE}/1/{object_uuid}"
+
+
+@pytest.mark.parametrize("limit", ["", " ", "0", "1001", "-1", "x", "1.5", "٣"])
+def test_a_bad_limit_gets_400(limit: str, invoke: Invoke) -> None:
+    answer = invoke("GET", "/jobs/list", {"limit": limit})
+    expected = refused("limit: number", "limit must be a whole number from 1 to 1000")
+    assert (answer.status, answer.json) == (400, expected)
+
+
+@pytest.mark.parametrize(
+    "file_name",
+    ["", "x" * 256, "a/b", "a\\b", "a\nb", "a\rb", "a\0b", "a\x7fb", "a\x85b", "\ud800"],
+    ids=ascii,
+)
+def test_a_bad_file_name_gets_400(file_name: str, invoke: Invoke) -> None:
+    query = {"job-id": "1", "object-uuid": "a.png", "download-as": file_name}
+    answer = invoke("GET", "/jobs/get-object-url", query)
+    assert answer.status == 400
+    assert answer.json["affected_query_parameter"] == "download-as: string"
+
+
+@each_route
+def test_unknown_parameters_are_ignored(
+    method: str, path: str, query: dict[str, str], emulated: Aws, invoke: Invoke
+) -> None:
+    emulated.put_job(ALICE, 1)
+    more: dict[str, Any] = {"unknown": ["1", "2"], "user_id": BOB}
+    if path != "/jobs/list":
+        more["limit"] = "x"
+    assert invoke(method, path, query | more).status == 200
+
+
+# --- GET /jobs/list
+
+
+def test_the_list_is_the_callers_newest_first(emulated: Aws, invoke: Invoke) -> None:
+    put_finished_job(emulated, 1, date="2020-01-01 12:00:00.000000000 UTC")
+    emulated.put_job(ALICE, 2, date="2020-01-02")
+    emulated.put_job(BOB, 3)
+    answer = invoke("GET", "/jobs/list")
+    assert answer.status == 200
+    assert [job["job_id"] for job in answer.json["jobs"]] == [2, 1]
+    assert answer.json["jobs"][1] == {
+        "job_id": 1,
+        "job_name": "Job Name",
+        "date": "2020-01-01 12:00:00.000000000 UTC",
+        "total_size": 5020,
+        "credits_spent": 2.5,
+        "status": "success",
+        "status_meaning": "Job completed successfully",
+    }
+    assert list(answer.json) == ["jobs"]
+    check_headers(answer, "private, no-cache")
+
+
+def test_paging_gives_every_job_once(emulated: Aws, invoke: Invoke) -> None:
+    for job_id in range(1, 6):
+        emulated.put_job(ALICE, job_id)
+    seen, query = [], {"limit": "2"}
+    while True:
+        answer = invoke("GET", "/jobs/list", query).json
+        seen.append([job["job_id"] for job in answer["jobs"]])
+        if "next_cursor" not in answer:
+            break
+        query["cursor"] = answer["next_cursor"]
+    assert seen == [[5, 4], [3, 2], [1]]
+
+
+def test_a_cursor_is_good_for_its_caller_and_route_only(emulated: Aws, invoke: Invoke) -> None:
+    for user in (ALICE, BOB):
+        for job_id in (1, 2):
+            emulated.put_job(user, job_id)
+    cursor = invoke("GET", "/jobs/list", {"limit": "1"}).json["next_cursor"]
+    expected = refused("cursor: string", "cursor must be one that this request answered with")
+    for path, query, user in (
+        ("/jobs/list", {}, BOB),
+        ("/jobs/get", {"job-id": "1"}, ALICE),
+        ("/jobs/get", {"job-id": "1"}, BOB),
+    ):
+        answer = invoke("GET", path, query | {"cursor": cursor}, user=user)
+        assert (answer.status, answer.json) == (400, expected)
+    for made_up in ("", "x", cursor[:-1], cursor + "A"):
+        answer = invoke("GET", "/jobs/list", {"cursor": made_up})
+        assert (answer.status, answer.json) == (400, expected)
+    assert invoke("GET", "/jobs/list", {"cursor": cursor}).status == 200
+
+
+def escaped_bytes(body: str) -> int:
+    return len(json.dumps(body))
+
+
+def test_a_list_that_would_outgrow_lambdas_answer_ends_early_and_goes_on(
+    emulated: Aws, invoke: Invoke
+) -> None:
+    with emulated.table.batch_writer() as batch:
+        for job_id in range(1, 61):
+            name = '"\\' * 15_000 + "é" * 2_000
+            batch.put_item({"userId": ALICE, "jobId": job_id, "date": "d", "jobName": name})
+    seen: list[int] = []
+    sizes: list[int] = []
+    query: dict[str, str] = {}
+    while True:
+        answer = invoke("GET", "/jobs/list", query)
+        seen += [job["job_id"] for job in answer.json["jobs"]]
+        sizes.append(escaped_bytes(answer.body))
+        if "next_cursor" not in answer.json:
+            break
+        query["cursor"] = answer.json["next_cursor"]
+    assert sorted(seen) == list(range(1, 61))
+    assert len(sizes) == 2
+    assert 5_800_000 < sizes[0] <= 6_000_000
+
+
+# --- GET /jobs/get
+
+
+def test_a_job_comes_whole_with_urls_of_its_results(emulated: Aws, invoke: Invoke) -> None:
+    put_finished_job(emulated, date="2020")
+    answer = invoke("GET", "/jobs/get", {"job-id": "1"})
+    assert answer.status == 200
+    assert answer.json["job_info"] == {
+        "user_id": ALICE,
+        "job_id": 1,
+        "job_name": "Job Name",
+        "date": "2020",
+        "total_size": 5020,
+        "credits_spent": 2.5,
+        "email": "alice@example.com",
+        "object_uuid_names": NAMES,
+        "media_length": dict.fromkeys(NAMES, 1),
+        "failed_to_process": {"broken.png": "No image"},
+        "status": "success",
+    }
+    assert list(answer.json["results"]) == ["a.png", "b.png"]
+    for name, urls in answer.json["results"].items():
+        assert urlsplit(urls["full"]).path == f"/{ALICE}/1/results/{name}.json"
+        assert urlsplit(urls["min"]).path == f"/{ALICE}/1/results/{name}.min.json"
+    check_headers(answer, "private, no-cache")
+
+
+def test_a_job_that_is_not_finished_has_no_results(emulated: Aws, invoke: Invoke) -> None:
+    put_finished_job(emulated, status="processing_10%")
+    assert invoke("GET", "/jobs/get", {"job-id": "1"}).json["results"] == {}
+
+
+def test_another_users_job_is_404_like_a_missing_one(emulated: Aws, invoke: Invoke) -> None:
+    emulated.put_job(BOB, 1)
+    answers = [invoke("GET", "/jobs/get", {"job-id": job_id}) for job_id in ("1", "2")]
+    assert answers[0] == answers[1]
+    expected = refused("job-id: number", "There is no job with this job-id")
+    assert (answers[0].status, answers[0].json) == (404, expected)
+    check_headers(answers[0])
+
+
+def thousand_files() -> dict[str, str]:
+    return {f"{number:08}-0000-4000-8000-000000000000.png": "scan.png" for number in range(1000)}
+
+
+def test_a_thousand_files_come_in_one_answer_with_a_long_session_token(
+    emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "IQoJb3JpZ2luX2Vj/+" * 83 + "abcd==")
+    names = thousand_files()
+    put_finished_job(emulated, objectUuidNames=names, mediaLength=dict.fromkeys(names, 1))
+    answer = invoke("GET", "/jobs/get", {"job-id": "1"})
+    assert len(answer.json["results"]) == 1000
+    assert "next_cursor" not in answer.json
+    assert escaped_bytes(answer.body) <= 6_000_000
+
+
+def test_a_job_that_would_outgrow_lambdas_answer_comes_in_parts(
+    emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "x" * 4000)
+    names = thousand_files()
+    put_finished_job(emulated, objectUuidNames=names)
+    seen: list[str] = []
+    sizes: list[int] = []
+    infos: list[Any] = []
+    query = {"job-id": "1"}
+    while True:
+        answer = invoke("GET", "/jobs/get", query)
+        seen += answer.json["results"]
+        sizes.append(escaped_bytes(answer.body))
+        infos.append(answer.json["job_info"])
+        if "next_cursor" not in answer.json:
+            break
+        query["cursor"] = answer.json["next_cursor"]
+    assert seen == sorted(names)
+    assert len(sizes) == 2
+    assert 5_900_000 < sizes[0] <= 6_000_000
+    assert infos[0] == infos[1]
+    emulated.put_job(ALICE, 2)
+    assert invoke("GET", "/jobs/get", query | {"job-id": "2"}).status == 400
+
+
+# --- GET /jobs/get-object-url
+
+
+def test_an_object_url_is_composed_without_asking_aws(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a client was made")
+
+    monkeypatch.setattr("chalicelib.aws._client", refuse)
+    query = {"job-id": "7", "object-uuid": "a.png"}
+    answer = invoke("GET", "/jobs/get-object-url", query)
+    url = urlsplit(answer.json["url"])
+    assert (url.scheme, url.netloc) == ("https", f"{BUCKET}.s3.eu-central-1.amazonaws.com")
+    assert url.path == f"/{ALICE}/7/a.png"
+    assert parse_qs(url.query)["X-Amz-Expires"] == ["3900"]
+    assert "response-content-disposition" not in url.query
+    check_headers(answer)
+
+
+def test_a_download_carries_its_file_name(invoke: Invoke) -> None:
+    query = {"job-id": "7", "object-uuid": "a.png", "download-as": "Grüße 東京.png"}
+    url = urlsplit(invoke("GET", "/jobs/get-object-url", query).json["url"])
+    assert parse_qs(url.query)["response-content-disposition"] == [
+        "attachment; filename=\"Gr__e __.png\"; filename*=UTF-8''"
+        "Gr%C3%BC%C3%9Fe%20%E6%9D%B1%E4%BA%AC.png"
+    ]
+
+
+# --- DELETE /jobs/delete
+
+
+def test_delete_removes_the_entry_and_every_file_and_nothing_else(
+    emulated: Aws, invoke: Invoke
+) -> None:
+    for user, job_id in ((ALICE, 1), (ALICE, 10), (BOB, 1)):
+        emulated.put_job(user, job_id)
+        emulated.put_objects(f"{user}/{job_id}/a.png", f"{user}/{job_id}/results/a.png.json")
+    emulated.s3.create_multipart_upload(Bucket=BUCKET, Key=f"{ALICE}/1/b.png")
+    answer = invoke("DELETE", "/jobs/delete", {"job-id": "1"})
+    assert (answer.status, answer.json) == (200, {"message": "Ok"})
+    check_headers(answer)
+    assert {key.rpartition("/")[0] for key in emulated.versions()} == {
+        f"{user}/{job_id}{more}"
+        for user, job_id in ((ALICE, 10), (BOB, 1))
+        for more in ("", "/results")
+    }
+    assert emulated.uploads() == []
+    left = {(item["userId"], item["jobId"]) for item in emulated.table.scan()["Items"]}
+    assert left == {(ALICE, 10), (BOB, 1)}
+
+
+def test_deleting_a_job_that_is_not_there_removes_files_left_behind(
+    emulated: Aws, invoke: Invoke
+) -> None:
+    emulated.put_objects(f"{ALICE}/1/left.png")
+    assert invoke("DELETE", "/jobs/delete", {"job-id": "1"}).status == 200
+    assert emulated.versions() == []
+    assert invoke("DELETE", "/jobs/delete", {"job-id": "1"}).status == 200
+
+
+def test_a_stub_that_came_back_is_shown_and_deleted(emulated: Aws, invoke: Invoke) -> None:
+    emulated.table.put_item(Item={"userId": ALICE, "jobId": 1, "status": "success"})
+    assert invoke("GET", "/jobs/get", {"job-id": "1"}).json["job_info"]["status"] == "success"
+    assert invoke("DELETE", "/jobs/delete", {"job-id": "1"}).status == 200
+    assert invoke("GET", "/jobs/get", {"job-id": "1"}).status == 404
+
+
+def test_files_go_before_the_entry(emulated: Aws, invoke: Invoke) -> None:
+    """Without time, files may go and the entry stays: the user can see the job and ask again."""
+    emulated.put_job(ALICE, 1)
+    emulated.put_objects(f"{ALICE}/1/a.png")
+    answer = invoke("DELETE", "/jobs/delete", {"job-id": "1"}, seconds_left=2.9)
+    assert answer.status == 503
+    assert answer.headers["Retry-After"] == "5"
+    assert "try again" in answer.json["message"]
+    check_headers(answer)
+    assert emulated.table.scan()["Count"] == 1
+    assert invoke("DELETE", "/jobs/delete", {"job-id": "1"}).status == 200
+    assert emulated.table.scan()["Count"] == 0
+
+
+# --- Conditional requests
+
+
+@pytest.mark.parametrize(("method", "path", "query"), ROUTES[:2])
+def test_a_matching_tag_gets_304_without_a_body(
+    method: str, path: str, query: dict[str, str], emulated: Aws, invoke: Invoke
+) -> None:
+    put_finished_job(emulated)
+    etag = invoke(method, path, query).headers["ETag"]
+    assert re.fullmatch(r'"[0-9a-f]{32}"', etag)
+    for header in (etag, f"W/{etag}", f'"x", {etag}', f'"x",W/{etag} , "y"', "*"):
+        answer = invoke(method, path, query, headers={"if-none-match": header})
+        assert (answer.status, answer.body) == (304, "")
+        assert answer.headers["ETag"] == etag
+        check_headers(answer, "private, no-cache")
+    for header in ("", '"x"', etag.strip('"'), etag[:-2] + '"'):
+        assert invoke(method, path, query, headers={"If-None-Match": header}).status == 200
+
+
+def test_a_missing_job_is_404_even_to_a_star(invoke: Invoke) -> None:
+    answer = invoke("GET", "/jobs/get", {"job-id": "1"}, headers={"If-None-Match": "*"})
+    assert answer.status == 404
+
+
+@pytest.mark.parametrize(("method", "path", "query"), ROUTES[:2])
+def test_a_tag_changes_with_the_item(
+    method: str, path: str, query: dict[str, str], emulated: Aws, invoke: Invoke
+) -> None:
+    put_finished_job(emulated)
+    etag = invoke(method, path, query).headers["ETag"]
+    put_finished_job(emulated, status="failed")
+    answer = invoke(method, path, query, headers={"If-None-Match": etag})
+    assert answer.status == 200
+    assert answer.headers["ETag"] != etag
+
+
+def test_a_jobs_tag_and_urls_change_with_the_window_only(
+    emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_finished_job(emulated)
+    answers = []
+    for now in (1_700_000_100, 1_700_000_399, 1_700_000_400):
+        monkeypatch.setattr("app.time.time", lambda now=now: now)
+        answers.append(invoke("GET", "/jobs/get", {"job-id": "1"}))
+    first, same, next_window = ((a.headers["ETag"], a.json["results"]) for a in answers)
+    assert first == same
+    assert first[0] != next_window[0]
+    assert first[1] != next_window[1]
+
+
+# --- What Chalice refuses by itself
+
+
+def test_a_wrong_method_gets_405_with_all_headers(invoke: Invoke) -> None:
+    answer = invoke("POST", "/jobs/list")
+    assert (answer.status, answer.json) == (405, {"message": "Unsupported method: POST"})
+    assert answer.headers["Allow"] == "GET"
+    check_headers(answer)
+
+
+def test_a_delete_of_another_content_type_gets_415_with_all_headers(invoke: Invoke) -> None:
+    headers = {"Content-Type": "text/plain"}
+    answer = invoke("DELETE", "/jobs/delete", {"job-id": "1"}, headers=headers)
+    assert answer.status == 415
+    assert answer.json == {"message": "Unsupported media type: text/plain"}
+    check_headers(answer)
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "image/png", "", "x/y;charset=z"])
+def test_a_get_is_answered_whatever_its_content_type(content_type: str, invoke: Invoke) -> None:
+    answer = invoke("GET", "/jobs/list", headers={"Content-Type": content_type})
+    assert answer.status == 200
+
+
+# --- Failures and the log
+
+
+class UnforeseenError(Exception):
+    pass
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise UnforeseenError(
+            f"GET https://x.example/{TABLE}?X-Amz-Signature=abc failed for a@example.com"
+        )
+
+    monkeypatch.setattr("chalicelib.aws._client", refuse)
+
+
+def test_the_unforeseen_gets_500_with_the_request_id_and_nothing_of_the_inside(
+    broken: None, invoke: Invoke
+) -> None:
+    answer = invoke("GET", "/jobs/list")
+    message = "Something went wrong on our side. The request id is 5b6e0a1c-request-id."
+    assert (answer.status, answer.json) == (500, {"message": message})
+    check_headers(answer)
+
+
+def test_a_5xx_is_logged_with_its_cause_but_without_secrets(
+    broken: None, invoke: Invoke, log: list[dict[str, Any]]
+) -> None:
+    invoke("GET", "/jobs/list")
+    [line] = log
+    assert (line["level"], line["status"]) == ("ERROR", 500)
+    assert line["cause"].startswith("Traceback")
+    assert "UnforeseenError: GET https://x.example/" in line["cause"]
+    assert "X-Amz-Signature" not in json.dumps(line)
+    assert "example.com" not in json.dumps(line)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (Scripted(500, "{}"), 503),
+        (Scripted(400, '{"__type": "x#ThrottlingException"}'), 503),
+        (Scripted(400, '{"__type": "x#AccessDeniedException", "message": "no"}'), 500),
+        (Scripted(400, '{"__type": "x#ResourceNotFoundException"}'), 500),
+    ],
+    ids=["fails", "throttles", "refuses", "has no table"],
+)
+def test_a_broken_store_gets_a_clean_503_or_500(
+    answer: Scripted, status: int, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chalicelib import aws
+
+    aws._client.cache_clear()
+    with scripted_server(answer) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", server.url)
+        for method, path, query in (ROUTES[0], ROUTES[1]):
+            got = invoke(method, path, query)
+            assert got.status == status
+            assert list(got.json) == ["message"]
+            assert (got.headers.get("Retry-After") == "5") == (status == 503)
+            check_headers(got)
+            for secret in (TABLE, BUCKET, "botocore", "Traceback", "Exception", "dynamodb"):
+                assert secret not in got.body
+    aws._client.cache_clear()
+
+
+def test_each_request_has_one_log_line_that_says_what_was_done(
+    emulated: Aws, invoke: Invoke, log: list[dict[str, Any]]
+) -> None:
+    put_finished_job(emulated)
+    emulated.put_objects(f"{ALICE}/1/a.png", f"{ALICE}/1/a.png")
+    for method, path, query in ROUTES:
+        invoke(method, path, query)
+    invoke("GET", "/jobs/get", {"job-id": "x"})
+    invoke("POST", "/jobs/list")
+    expected: list[dict[str, Any]] = [
+        {"route": "GET /jobs/list", "status": 200, "user_id": ALICE, "jobs": 1},
+        {"route": "GET /jobs/get", "status": 200, "user_id": ALICE, "job_id": 1, "urls": 4},
+        {"route": "GET /jobs/get-object-url", "status": 200, "user_id": ALICE, "job_id": 1}
+        | {"urls": 1},
+        {"route": "DELETE /jobs/delete", "status": 200, "user_id": ALICE, "job_id": 1}
+        | {"objects_deleted": 1, "versions_deleted": 1, "uploads_aborted": 0},
+        {"route": "GET /jobs/get", "status": 400, "user_id": ALICE},
+        {"route": "POST /jobs/list", "status": 405},
+    ]
+    assert len(log) == len(expected)
+    for line, fields in zip(log, expected, strict=True):
+        assert line.pop("milliseconds") >= 0
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", line.pop("timestamp"))
+        assert line.pop("level") == "INFO"
+        assert line == {"request_id": "5b6e0a1c-request-id", **fields}
+
+
+def test_the_log_holds_no_url_no_file_name_and_no_email_address(
+    emulated: Aws, invoke: Invoke, log: list[dict[str, Any]]
+) -> None:
+    put_finished_job(emulated)
+    for method, path, query in ROUTES:
+        more = {"download-as": "Grüße.png"} if path == "/jobs/get-object-url" else {}
+        assert invoke(method, path, query | more).status == 200
+    text = json.dumps(log, ensure_ascii=False)
+    for secret in ("X-Amz", "Grüße", "@example.com", "alice@", "a.png"):
+        assert secret not in text
