@@ -1,0 +1,153 @@
+"""Demo jobs: one of every status, with real small files, as a processor leaves them."""
+
+import json
+import struct
+import uuid
+import zlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import boto3
+
+PARALLEL_PUTS = 8
+FAILURE = "The file is not an image"
+
+
+class Job(NamedTuple):
+    """What a demo job is like; `failed` of its files could not be processed."""
+
+    status: str
+    name: str | None
+    files: list[str]
+    failed: int = 0
+    finished: bool = False
+
+
+def demo_jobs() -> list[Job]:
+    """The demo jobs, oldest first: job 1, job 2, ..."""
+    scans = [f"scan {number:04}.png" for number in range(1, 1001)]
+    return [
+        Job("success", "A thousand scans", scans, finished=True),
+        Job("failed_critical", "Nightly import", ["night.png"]),
+        Job("failed", "Damaged archive", ["archive.png"]),
+        Job("failed_requeued", "Second try", ["retry.png"]),
+        Job(
+            "success_credits_not_restored",
+            "Mixed folder",
+            ["chart.png", "notes.txt"],
+            failed=1,
+            finished=True,
+        ),
+        Job(
+            "success_credits_restored",
+            "Holiday, failed in part",
+            ["beach.png", "Straße.png", "raw.cr2"],
+            failed=1,
+            finished=True,
+        ),
+        Job(
+            "success",
+            "Grüße aus Köln",
+            ["Grüße aus Köln.png", "東京の夜.png", "garden.png"],
+            finished=True,
+        ),
+        Job("processing_40%", "Street at night", ["street.png", "lamp.png"]),
+        Job("processing", None, ["unnamed.png"]),
+        Job("queued", "Waiting", ["waiting.png"]),
+        Job("uploading", "Just begun", []),
+        Job("archived_by_hand", "A status of tomorrow", ["old.png"]),
+    ]
+
+
+def put_jobs(session: boto3.Session, endpoint: str, table: str, bucket: str, user_id: str) -> None:
+    """Put every demo job of the user into the table and the bucket."""
+    entries = session.resource("dynamodb", endpoint_url=endpoint).Table(table)
+    s3 = session.client("s3", endpoint_url=endpoint)
+    with ThreadPoolExecutor(PARALLEL_PUTS) as pool:
+        for job_id, job in enumerate(demo_jobs(), start=1):
+            item, objects = job_data(user_id, job_id, job)
+
+            def put(name_and_body: tuple[str, bytes]) -> None:
+                name, body = name_and_body
+                kind = "image/png" if name.endswith(".png") else "application/json"
+                s3.put_object(Bucket=bucket, Key=name, Body=body, ContentType=kind)
+
+            list(pool.map(put, objects))
+            entries.put_item(Item=item)
+
+
+def job_data(user_id: str, job_id: int, job: Job) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:
+    """A job's item, and its objects: key and content."""
+    names = {object_uuid(job_id, file): file for file in job.files}
+    failed = sorted(names)[: job.failed]
+    prefix = f"{user_id}/{job_id}/"
+    uploads = [(prefix + name, _content(name, file)) for name, file in names.items()]
+    done = [(f"{prefix}DONE", b"")] if job.status != "uploading" else []
+    objects = uploads + done
+    if job.finished:
+        objects += _results(prefix, (name for name in names if name not in failed))
+    item: dict[str, Any] = {
+        "userId": user_id,
+        "jobId": job_id,
+        "filesPath": prefix,
+        "contentLength": sum(len(content) for _, content in uploads),
+        "creditsSpent": Decimal(len(names)) / 2,
+        "objectUuidNames": names,
+        "mediaLength": dict.fromkeys(names, 1),
+        "failedToProcess": dict.fromkeys(failed, FAILURE),
+        "email": "demo@example.com",
+        "date": f"2026-01-{job_id:02} 12:00:00.000000000 UTC",
+        "status": job.status,
+    }
+    return item | ({"jobName": job.name} if job.name else {}), objects
+
+
+def object_uuid(job_id: int, file: str) -> str:
+    """The object's name for a file of a job: the same in every run."""
+    return f"{uuid.uuid5(uuid.NAMESPACE_URL, f'{job_id}/{file}')}.{file.rpartition('.')[2]}"
+
+
+def png(width: int, height: int, seed: int) -> bytes:
+    """A real image: two colours that run into each other."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        crc = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+    red, green, blue = (seed >> shift & 255 for shift in (0, 8, 16))
+    rows = b"".join(
+        b"\0"
+        + b"".join(
+            bytes((red, (green + y * 255 // height) % 256, (blue + x * 255 // width) % 256))
+            for x in range(width)
+        )
+        for y in range(height)
+    )
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"".join(
+        (
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", header),
+            chunk(b"IDAT", zlib.compress(rows)),
+            chunk(b"IEND", b""),
+        )
+    )
+
+
+def _content(name: str, file: str) -> bytes:
+    if not name.endswith(".png"):
+        return b"no image"
+    side = 8 if file.startswith("scan ") else 160
+    return png(side, side * 5 // 8, zlib.crc32(name.encode()))
+
+
+def _results(prefix: str, names: Iterable[str]) -> list[tuple[str, bytes]]:
+    objects = []
+    for name in names:
+        labels = [{"label": "sky", "confidence": 0.93}, {"label": "house", "confidence": 0.61}]
+        full = {"object": name, "labels": labels, "width": 160, "height": 100}
+        for suffix, result in (("json", full), ("min.json", {"labels": ["sky", "house"]})):
+            objects.append((f"{prefix}results/{name}.{suffix}", json.dumps(result).encode()))
+    return objects

@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""`chalice local`, with tokens verified as API Gateway does; Chalice itself verifies none.
+
+Used as `chalice` is: `python -m dev.local_api local --stage local --port 8000`.
+"""
+
+import os
+from typing import Any
+
+import jwt
+from chalice import local
+from chalice.app import CognitoUserPoolAuthorizer
+from chalice.cli import main
+
+_authorize = local.LocalGatewayAuthorizer.authorize
+_keys: dict[str, jwt.PyJWKClient] = {}
+
+
+def authorize(
+    self: local.LocalGatewayAuthorizer, path: str, event: dict[str, Any], context: Any
+) -> Any:
+    """Let a request pass whose token this pool has signed; answer 401, with CORS, to any other."""
+    route = self._route_for_event(event)
+    if route is not None and isinstance(route.authorizer, CognitoUserPoolAuthorizer):
+        header = event["headers"].get("authorization", "")
+        token = header.removeprefix("Bearer ")
+        try:
+            verify(token)
+        except (jwt.PyJWTError, ValueError) as error:
+            headers = {
+                **(route.cors.get_access_control_headers() if route.cors else {}),
+                "Content-Type": "application/json",
+                "Cache-Control": "no-store",
+            }
+            raise local.NotAuthorizedError(headers, b'{"message": "Unauthorized"}') from error
+        event["headers"]["authorization"] = token
+    return _authorize(self, path, event, context)
+
+
+def verify(token: str) -> None:
+    """Check the token's signature and expiry by the pool's own keys. Raises jwt.PyJWTError."""
+    pool_id = os.environ["USER_POOL_ARN"].rpartition("/")[2]
+    url = f"{os.environ['AWS_ENDPOINT_URL']}/{pool_id}/.well-known/jwks.json"
+    keys = _keys.setdefault(url, jwt.PyJWKClient(url))
+    key = keys.get_signing_key_from_jwt(token)
+    jwt.decode(token, key, algorithms=["RS256"], options={"verify_aud": False})
+
+
+if __name__ == "__main__":
+    # There is no other hook.
+    setattr(local.LocalGatewayAuthorizer, "authorize", authorize)  # noqa: B010  mypy knows methods
+    main()

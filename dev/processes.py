@@ -1,0 +1,85 @@
+"""Child processes and ports: what is started here is ended here."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+
+START_SECONDS = 30
+STOP_SECONDS = 5
+
+Process = subprocess.Popen[bytes]
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def is_taken(port: int) -> bool:
+    """Whether something listens on the port of 127.0.0.1."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+@contextmanager
+def child(
+    command: Sequence[str | Path], environ: Mapping[str, str], log: Path | None = None
+) -> Iterator[Process]:
+    """A child process with exactly this environment, ended with all that it started.
+
+    Its output goes to the log, or where ours goes. It is in a process group of its own, so that
+    Ctrl-C reaches it only through us, when what uses it has ended.
+    """
+    with log.open("wb") if log else nullcontext() as output:
+        process = subprocess.Popen(
+            command,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        stop(process)
+
+
+def stop(process: Process) -> None:
+    """End the process and its group: ask, wait STOP_SECONDS, insist."""
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, sent)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+
+
+def wait_for(url: str, process: Process) -> None:
+    """Return as soon as the URL answers, whatever it answers.
+
+    Raises RuntimeError where the process ends before, or START_SECONDS have passed.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"{url} did not answer; the process that should serve it has ended or hangs")

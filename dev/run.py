@@ -1,0 +1,102 @@
+"""`make run`: an emulated AWS with demo jobs, and the API in front of it, all on 127.0.0.1."""
+
+import os
+import signal
+import sys
+import tempfile
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from dev import demo
+from dev.emulated_aws import (
+    BUCKET,
+    INDEX,
+    TABLE,
+    EmulatedAws,
+    create_bucket,
+    create_pool,
+    create_table,
+    create_user,
+    emulated_aws,
+    log_in,
+)
+from dev.processes import Process, child, is_taken, wait_for
+
+EMAIL = "demo@example.com"
+JOB_WITH_IMAGES = 7
+JOB_TO_DELETE = 5
+
+
+def main() -> None:
+    """Run until Ctrl-C or SIGTERM, or until a part of it ends by itself."""
+    port = int(os.environ.get("PORT") or 8000)
+    if is_taken(port):
+        sys.exit(f"Port {port} is taken. Choose another one: make run PORT={port + 1}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            serve(port, Path(folder))
+    except KeyboardInterrupt:
+        print("\nStopped.")
+
+
+def serve(port: int, folder: Path) -> None:
+    """Start everything, say what can be called, and wait."""
+    say("Starting the emulated AWS ...")
+    with emulated_aws(folder) as aws:
+        say("Creating the table, the bucket and the user pool ...")
+        create_table(aws.client("dynamodb"))
+        create_bucket(aws.client("s3"))
+        cognito = aws.client("cognito-idp")
+        pool = create_pool(cognito)
+        user_id = create_user(cognito, pool, EMAIL)
+        say("Putting in the demo jobs, one of them with 1,000 files ...")
+        demo.put_jobs(aws.session, aws.endpoint, TABLE, BUCKET, user_id)
+        say("Starting the API ...")
+        with local_api(aws, pool.arn, port) as api:
+            url = f"http://127.0.0.1:{port}"
+            wait_for(f"{url}/jobs/list", api)
+            say(f"\nready: {url}")
+            print_curl_commands(url, log_in(cognito, pool, EMAIL)["IdToken"])
+            say("\nCtrl-C ends everything. The API's log:")
+            sys.exit(f"The API ended by itself, with status {api.wait()}.")
+
+
+def local_api(
+    aws: EmulatedAws, pool_arn: str, port: int, log: Path | None = None, **settings: str
+) -> AbstractContextManager[Process]:
+    """`chalice local` as a child process, with verified tokens, on that AWS."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "USER_POOL_ARN": pool_arn,
+        "JOB_REQUESTS_TABLE": TABLE,
+        "JOB_FILES_BUCKET": BUCKET,
+        "JOB_LIST_INDEX": INDEX,
+        **aws.environ,
+        **settings,
+    }
+    # Without the reloader, which looks at every file below the project each second.
+    chalice = [sys.executable, "-m", "dev.local_api", "local", "--no-autoreload"]
+    return child([*chalice, "--stage", "local", "--port", str(port)], environ, log)
+
+
+def print_curl_commands(url: str, token: str) -> None:
+    """One command a route, each on one line, as it can be pasted."""
+    name = demo.object_uuid(JOB_WITH_IMAGES, "garden.png")
+    for method, path in (
+        ("GET", "/jobs/list"),
+        ("GET", f"/jobs/get?job-id={JOB_WITH_IMAGES}"),
+        ("GET", f"/jobs/get-object-url?job-id={JOB_WITH_IMAGES}&object-uuid={name}"),
+        ("DELETE", f"/jobs/delete?job-id={JOB_TO_DELETE}"),
+    ):
+        say(f"curl -sS -X {method} -H 'Authorization: {token}' '{url}{path}'")
+
+
+def say(line: str) -> None:
+    """Print at once, also into a pipe."""
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""The running app over sockets: `chalice local`, with verified tokens, in front of ministack."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+import pytest
+import urllib3
+
+from dev import demo
+from dev.emulated_aws import (
+    BUCKET,
+    TABLE,
+    EmulatedAws,
+    create_bucket,
+    create_pool,
+    create_table,
+    create_user,
+    emulated_aws,
+    log_in,
+)
+from dev.processes import free_port, wait_for
+from dev.run import local_api
+
+EMAIL = "alice@example.com"
+JOB_WITH_IMAGES = 7
+
+
+class Running(NamedTuple):
+    """The API, the AWS behind it, and two users of it."""
+
+    url: str
+    aws: EmulatedAws
+    alice: str
+    tokens: dict[str, str]
+    bobs_token: str
+    other_pools_token: str
+    http: urllib3.PoolManager
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        token: str | None = None,
+        headers: dict[str, str] | None = None,
+        **query: str | int,
+    ) -> urllib3.BaseHTTPResponse:
+        """Call the API, as Alice where no token is given; an empty token sends no header."""
+        token = self.tokens["IdToken"] if token is None else token
+        sent = ({"Authorization": token} if token else {}) | (headers or {})
+        names = {name.replace("_", "-"): value for name, value in query.items()}
+        url = f"{self.url}{path}?{urlencode(names, quote_via=quote)}"
+        return self.http.request(method, url, headers=sent, retries=False)
+
+    def put_job(self, job_id: int) -> dict[str, str]:
+        """A finished job of Alice with real files; what its objects' files are called."""
+        item, objects = demo.job_data(self.alice, job_id, demo.demo_jobs()[JOB_WITH_IMAGES - 1])
+        s3 = self.aws.client("s3")
+        for key, body in objects:
+            s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+        table = self.aws.session.resource("dynamodb", endpoint_url=self.aws.endpoint).Table(TABLE)
+        table.put_item(Item=item)
+        names: dict[str, str] = item["objectUuidNames"]
+        return names
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder: Path = tmp_path_factory.mktemp("local")
+    with emulated_aws(folder) as aws:
+        create_table(aws.client("dynamodb"))
+        create_bucket(aws.client("s3"))
+        cognito = aws.client("cognito-idp")
+        pool, other_pool = create_pool(cognito), create_pool(cognito)
+        alice = create_user(cognito, pool, EMAIL)
+        for user_pool, email in ((pool, "bob@example.com"), (other_pool, EMAIL)):
+            create_user(cognito, user_pool, email)
+        port = free_port()
+        with local_api(aws, pool.arn, port, folder / "api.log") as api:
+            url = f"http://127.0.0.1:{port}"
+            wait_for(f"{url}/jobs/list", api)
+            yield Running(
+                url,
+                aws,
+                alice,
+                log_in(cognito, pool, EMAIL),
+                log_in(cognito, pool, "bob@example.com")["IdToken"],
+                log_in(cognito, other_pool, EMAIL)["IdToken"],
+                urllib3.PoolManager(),
+            )
+
+
+def test_every_result_url_opens_and_is_what_the_processor_wrote(running: Running) -> None:
+    names = running.put_job(1)
+    job = running("GET", "/jobs/get", job_id=1).json()
+    assert job["job_info"]["object_uuid_names"] == names
+    assert sorted(job["results"]) == sorted(names)
+    for name, urls in job["results"].items():
+        full = running.http.request("GET", urls["full"])
+        assert (full.status, full.json()["object"]) == (200, name)
+        assert running.http.request("GET", urls["min"]).json() == {"labels": ["sky", "house"]}
+
+
+def test_an_object_url_opens_and_a_tampered_one_does_not(running: Running) -> None:
+    names = running.put_job(2)
+    name, other = sorted(names)[:2]
+    url = running("GET", "/jobs/get-object-url", job_id=2, object_uuid=name).json()["url"]
+    image = running.http.request("GET", url)
+    assert image.status == 200
+    assert image.data.startswith(b"\x89PNG")
+    for tampered in (
+        url.replace(name, other),
+        url.replace("X-Amz-Expires=3900", "X-Amz-Expires=9999"),
+        url[:-1] + ("0" if url[-1] != "0" else "1"),
+    ):
+        assert running.http.request("GET", tampered, retries=False).status == 403
+
+
+@pytest.mark.parametrize("file_name", ["Grüße aus Köln.png", "東京の夜.png", 'a "b"; c%20.png'])
+def test_a_download_comes_under_its_original_name(running: Running, file_name: str) -> None:
+    name = min(running.put_job(2))
+    query: dict[str, Any] = {"job_id": 2, "object_uuid": name, "download_as": file_name}
+    url = running("GET", "/jobs/get-object-url", **query).json()["url"]
+    answer = running.http.request("GET", url)
+    assert answer.status == 200
+    encoded = quote(file_name, safe="")
+    assert answer.headers["Content-Disposition"].endswith(f"filename*=UTF-8''{encoded}")
+
+
+def test_a_url_expires(running: Running, tmp_path: Path) -> None:
+    """An API whose URLs are good for a second."""
+    name = min(running.put_job(2))
+    port = free_port()
+    arn = "arn:aws:cognito-idp:eu-central-1:000000000000:userpool/" + pool_id(running)
+    seconds = {"URL_EXPIRY_SECONDS": "1", "URL_WINDOW_SECONDS": "1"}
+    with local_api(running.aws, arn, port, tmp_path / "api.log", **seconds) as api:
+        here = running._replace(url=f"http://127.0.0.1:{port}")
+        wait_for(f"{here.url}/jobs/list", api)
+        url = here("GET", "/jobs/get-object-url", job_id=2, object_uuid=name).json()["url"]
+        assert running.http.request("GET", url).status == 200
+        deadline = time.monotonic() + 10
+        while (expired := running.http.request("GET", url)).status == 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert expired.status == 403
+    assert b"expired" in expired.data
+
+
+def pool_id(running: Running) -> str:
+    payload = running.tokens["IdToken"].split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return str(claims["iss"].rpartition("/")[2])
+
+
+def test_the_list_is_answered_page_by_page(running: Running) -> None:
+    for job_id in (1, 2, 3):
+        running.put_job(job_id)
+    pages = []
+    query: dict[str, Any] = {"limit": 2}
+    while True:
+        answer = running("GET", "/jobs/list", **query).json()
+        pages.append([job["job_id"] for job in answer["jobs"]])
+        if "next_cursor" not in answer:
+            break
+        query["cursor"] = answer["next_cursor"]
+    assert pages == [[3, 2], [1]]
+
+
+def test_what_has_not_changed_is_304_without_a_body(running: Running) -> None:
+    running.put_job(1)
+    requests: list[tuple[str, dict[str, Any]]] = [("/jobs/list", {}), ("/jobs/get", {"job_id": 1})]
+    for path, query in requests:
+        etag = running("GET", path, **query).headers["ETag"]
+        answer = running("GET", path, headers={"If-None-Match": etag}, **query)
+        assert (answer.status, answer.data) == (304, b"")
+        assert answer.headers["ETag"] == etag
+
+
+def test_delete_leaves_nothing_and_can_be_asked_again(running: Running) -> None:
+    running.put_job(20)
+    running.put_job(20)
+    s3 = running.aws.client("s3")
+    prefix = f"{running.alice}/20/"
+    s3.create_multipart_upload(Bucket=BUCKET, Key=f"{prefix}big.mov")
+    for _ in range(2):
+        answer = running("DELETE", "/jobs/delete", job_id=20)
+        assert (answer.status, answer.json()) == (200, {"message": "Ok"})
+        page = s3.list_object_versions(Bucket=BUCKET, Prefix=prefix)
+        assert "Versions" not in page
+        assert "DeleteMarkers" not in page
+        assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET, Prefix=prefix)
+        assert running("GET", "/jobs/get", job_id=20).status == 404
+
+
+def test_another_users_job_is_missing(running: Running) -> None:
+    running.put_job(1)
+    theirs, missing = (
+        running("GET", "/jobs/get", token=running.bobs_token, job_id=job_id) for job_id in (1, 999)
+    )
+    assert (theirs.status, theirs.data) == (missing.status, missing.data)
+    assert theirs.status == 404
+    assert running("GET", "/jobs/list", token=running.bobs_token).json() == {"jobs": []}
+
+
+def tampered(token: str) -> str:
+    """The token with another subject under the same signature."""
+    header, payload, signature = token.split(".")
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    claims["sub"] = "somebody-else"
+    forged = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"{header}.{forged}.{signature}"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["missing", "garbage", "Bearer alone", "dots", "tampered", "unsigned", "access", "other pool"],
+)
+def test_a_bad_token_gets_401_with_all_headers(kind: str, running: Running) -> None:
+    token = running.tokens["IdToken"]
+    headers = {
+        "missing": "",
+        "garbage": "garbage",
+        "Bearer alone": "Bearer ",
+        "dots": "a.b.c",
+        "tampered": tampered(token),
+        "unsigned": token.rpartition(".")[0] + ".",
+        "access": running.tokens["AccessToken"],
+        "other pool": running.other_pools_token,
+    }
+    answer = running("GET", "/jobs/list", token=headers[kind])
+    assert (answer.status, answer.json()) == (401, {"message": "Unauthorized"})
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_a_token_is_taken_with_and_without_bearer(running: Running) -> None:
+    token = running.tokens["IdToken"]
+    for header in (token, f"Bearer {token}"):
+        assert running("GET", "/jobs/list", token=header).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [
+        ("/jobs/list", "GET"),
+        ("/jobs/get", "GET"),
+        ("/jobs/get-object-url", "GET"),
+        ("/jobs/delete", "DELETE"),
+    ],
+)
+def test_a_preflight_allows_what_the_frontend_sends(
+    path: str, method: str, running: Running
+) -> None:
+    headers = {"Origin": "https://app.example.com", "Access-Control-Request-Method": method}
+    answer = running("OPTIONS", path, token="", headers=headers)
+    assert answer.status == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert method in answer.headers["Access-Control-Allow-Methods"]
+    allowed = answer.headers["Access-Control-Allow-Headers"].split(",")
+    assert {"Authorization", "If-None-Match"} <= set(allowed)
+    assert answer.headers["Access-Control-Max-Age"] == "600"

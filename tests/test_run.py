@@ -1,0 +1,100 @@
+"""`make run` as somebody who has just cloned the project uses it."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dev.processes import free_port
+
+ROOT = Path(__file__).parent.parent
+READY_SECONDS = 60
+
+
+def start(port: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "dev.run"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PORT": str(port)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def read_until_ready(process: subprocess.Popen[str]) -> list[str]:
+    """Its lines up to the last curl command."""
+    lines: list[str] = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line.rstrip("\n"))
+        if "-X DELETE" in line:
+            return lines
+    raise AssertionError("\n".join(lines))
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, and theirs."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
+    parents = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()]
+    direct = [child for child, parent in parents if parent == pid]
+    return direct + [grandchild for child in direct for grandchild in children(child)]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("stopped_by", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_it_serves_what_it_says_and_ends_with_all_that_it_started(
+    stopped_by: signal.Signals,
+) -> None:
+    port = free_port()
+    process = start(port)
+    try:
+        lines = read_until_ready(process)
+        ready = lines.index(f"ready: http://127.0.0.1:{port}")
+        curls = [line for line in lines[ready:] if line.startswith("curl ")]
+        answers = [
+            subprocess.run(["bash", "-c", curl], capture_output=True, text=True, check=True).stdout
+            for curl in curls
+        ]
+        started = children(process.pid)
+        assert len(started) >= 2
+    finally:
+        process.send_signal(stopped_by)
+        output, _ = process.communicate(timeout=20)
+    listed, job, url, deleted = answers
+    assert listed.startswith('{"jobs":[{"job_id":12,')
+    assert '"results":{"' in job
+    assert re.match(r'{"url":"http://127\.0\.0\.1:\d+/', url)
+    assert deleted == '{"message":"Ok"}'
+    assert output.endswith("Stopped.\n")
+    assert process.returncode == 0
+    assert [pid for pid in started if is_alive(pid)] == []
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+def test_a_taken_port_is_named_with_the_way_to_choose_another() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        started = time.monotonic()
+        process = start(port)
+        output, _ = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert output == f"Port {port} is taken. Choose another one: make run PORT={port + 1}\n"
+    assert time.monotonic() - started < 10
