@@ -1,6 +1,7 @@
 """The jobs API: what each of the four routes does. Each step is one hop away, in chalicelib/."""
 
 import os
+import sys
 import time
 
 from chalice.app import Chalice, CognitoUserPoolAuthorizer, Response
@@ -9,7 +10,8 @@ from chalicelib import aws, edge
 from chalicelib.call import Call
 from chalicelib.config import load_settings
 
-settings = load_settings(os.environ)
+# `chalice package` puts the stack's own values where the placeholders of stage prod are.
+settings = load_settings(os.environ, placeholders="package" in sys.argv)
 edge.configure_log(settings.log_level)
 
 app = Chalice(app_name="jobs-api", configure_logs=False)

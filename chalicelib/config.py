@@ -24,13 +24,18 @@ class Settings(NamedTuple):
     log_level: str
 
 
-def load_settings(environ: Mapping[str, str]) -> Settings:
-    """Read and check every variable that the API knows. Raises ConfigError."""
+def load_settings(environ: Mapping[str, str], *, placeholders: bool = False) -> Settings:
+    """Read and check every variable that the API knows. Raises ConfigError.
+
+    placeholders: take also the values of stage prod that still have to be filled in.
+    """
 
     def read(name: str, pattern: str, must_be: str) -> str | None:
         value = environ.get(name) or None
         if value and not re.fullmatch(pattern, value, re.ASCII):
             raise _bad(name, f"is {value!r}", must_be)
+        if value and "fill-in" in value and not placeholders:
+            raise _bad(name, f"is still {value!r}", must_be)
         return value
 
     def need(name: str, pattern: str, must_be: str) -> str:

@@ -3,6 +3,7 @@
 import importlib
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import boto3
@@ -12,6 +13,7 @@ from moto import mock_aws
 
 from chalicelib import aws
 from chalicelib.config import Settings, load_settings
+from dev import package
 from dev.emulated_aws import BUCKET, INDEX, REGION, TABLE, create_bucket, create_table
 
 ENVIRON = {
@@ -88,6 +90,32 @@ class Aws(NamedTuple):
 Invoke = Callable[..., Answer]
 
 
+def lambda_event(
+    method: str,
+    path: str,
+    query: dict[str, Any] | None = None,
+    *,
+    user: str | None = ALICE,
+    claims: Any = None,
+    headers: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """What API Gateway hands to Lambda, with the claims that it verified."""
+    lists = {k: v if isinstance(v, list) else [str(v)] for k, v in (query or {}).items()}
+    context: dict[str, Any] = {"httpMethod": method, "resourcePath": path}
+    if claims is not None:
+        context["authorizer"] = {"claims": claims}
+    elif user is not None:
+        context["authorizer"] = {"claims": id_token_claims(user)}
+    return {
+        "requestContext": context,
+        "multiValueQueryStringParameters": lists or None,
+        "headers": headers or {},
+        "pathParameters": None,
+        "stageVariables": None,
+        "body": None,
+    }
+
+
 @pytest.fixture(scope="session")
 def settings() -> Settings:
     return load_settings(ENVIRON)
@@ -104,37 +132,22 @@ def app() -> Iterator[Chalice]:
 
 @pytest.fixture(scope="session")
 def invoke(app: Chalice) -> Invoke:
-    """Invokes the Lambda handler as API Gateway does, with the claims that it verified."""
+    """Invokes the Lambda handler as API Gateway does."""
 
-    def invoke(
-        method: str,
-        path: str,
-        query: dict[str, Any] | None = None,
-        *,
-        user: str | None = ALICE,
-        claims: Any = None,
-        headers: dict[str, str] | None = None,
-        seconds_left: float = 29,
-    ) -> Answer:
-        lists = {k: v if isinstance(v, list) else [str(v)] for k, v in (query or {}).items()}
-        context: dict[str, Any] = {"httpMethod": method, "resourcePath": path}
-        if claims is not None:
-            context["authorizer"] = {"claims": claims}
-        elif user is not None:
-            context["authorizer"] = {"claims": id_token_claims(user)}
-        event = {
-            "requestContext": context,
-            "multiValueQueryStringParameters": lists or None,
-            "headers": headers or {},
-            "pathParameters": None,
-            "stageVariables": None,
-            "body": None,
-        }
-        answer = app(event, Context(seconds_left))
+    def invoke(*args: Any, seconds_left: float = 29, **kwargs: Any) -> Answer:
+        answer = app(lambda_event(*args, **kwargs), Context(seconds_left))
         assert answer["multiValueHeaders"] == {}
         return Answer(answer["statusCode"], answer["headers"], answer["body"])
 
     return invoke
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make package` writes."""
+    folder = tmp_path_factory.mktemp("build")
+    package.main(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

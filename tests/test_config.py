@@ -1,9 +1,12 @@
 """chalicelib/config.py: the environment, checked."""
 
+import json
+
 import pytest
 
 from chalicelib.config import load_settings
 from chalicelib.errors import ConfigError
+from dev.package import ROOT
 from tests.conftest import ENVIRON
 
 NEEDED = ("USER_POOL_ARN", "JOB_REQUESTS_TABLE", "JOB_FILES_BUCKET")
@@ -63,6 +66,15 @@ def test_a_bad_variable_is_named_with_what_it_was(name: str, value: str, must_be
     assert name in str(error.value)
     assert must_be in str(error.value)
     assert repr(value) in str(error.value) or f"is {int(value)}." in str(error.value)
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_the_placeholders_of_stage_prod_have_to_be_filled_in(name: str) -> None:
+    config = json.loads((ROOT / ".chalice" / "config.json").read_text())
+    placeholder = {name: config["stages"]["prod"]["environment_variables"][name]}
+    with pytest.raises(ConfigError, match=f"{name} is still .*fill-in.*chalice/config.json"):
+        load_settings(ENVIRON | placeholder)
+    load_settings(ENVIRON | placeholder, placeholders=True)
 
 
 def test_the_bounds_themselves_are_valid() -> None:

@@ -1,0 +1,137 @@
+"""`make package`: a zip that is fit for a Lambda, and does all that the app does."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dev import demo, package
+from dev.emulated_aws import BUCKET, INDEX, TABLE, create_bucket, create_table, emulated_aws
+from tests.conftest import ALICE, ENVIRON, lambda_event
+
+MOST_BYTES = 4_000_000
+PACKAGES = {"app.py", "chalice", "chalicelib", "botocore", "dateutil", "jmespath", "urllib3"}
+HANDLER = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import app
+
+class Context:
+    aws_request_id = "id"
+    def get_remaining_time_in_millis(self):
+        return 29000
+
+for line in sys.stdin:
+    print(json.dumps(app.app(json.loads(line), Context())))
+sys.stderr.write("\\n".join(getattr(m, "__file__", None) or "" for m in sys.modules.values()))
+"""
+
+
+@pytest.fixture(scope="module")
+def unpacked(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("code")
+    with zipfile.ZipFile(build / "deployment.zip") as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def names(build: Path) -> list[str]:
+    with zipfile.ZipFile(build / "deployment.zip") as archive:
+        return archive.namelist()
+
+
+def test_the_zip_is_small(build: Path) -> None:
+    assert (build / "deployment.zip").stat().st_size <= MOST_BYTES
+
+
+def test_two_runs_give_the_same_bytes(build: Path, tmp_path: Path) -> None:
+    package.main(tmp_path)
+    for name in ("deployment.zip", "template.json"):
+        assert (tmp_path / name).read_bytes() == (build / name).read_bytes()
+
+
+def test_the_zip_holds_the_runtime_and_nothing_else(build: Path) -> None:
+    tops = {name.partition("/")[0] for name in names(build)}
+    modules = {f"__pycache__/{module}" for module in ("app", "six")}
+    assert tops == PACKAGES | {"six.py", "__pycache__"}
+    assert {name.partition(".")[0] for name in names(build) if name.startswith("__")} == modules
+    ours = {name for name in names(build) if name.startswith("chalicelib/") and "__" not in name}
+    assert ours == {
+        f"chalicelib/{path.name}"
+        for path in (package.ROOT / "chalicelib").glob("*.py")
+        if path.name != "__init__.py"
+    }
+    data = {name for name in names(build) if name.startswith("botocore/data/")}
+    assert {name.split("/")[2] for name in data} == {
+        "dynamodb",
+        "s3",
+        "_retry.json",
+        "endpoints.json",
+        "partitions.json",
+        "sdk-default-configuration.json",
+    }
+
+
+def test_every_module_has_bytecode_that_no_file_date_makes_stale(unpacked: Path) -> None:
+    modules = [path for path in unpacked.rglob("*.py")]
+    assert len(modules) > 50
+    for path in modules:
+        bytecode = Path(importlib.util.cache_from_source(str(path))).read_bytes()
+        # PEP 552: bit 0 says hash-based, bit 1 that the hash is checked.
+        assert int.from_bytes(bytecode[4:8], "little") == 0b01
+
+
+def test_the_zip_does_all_four_routes_in_a_bare_interpreter(unpacked: Path, tmp_path: Path) -> None:
+    """`python -S` knows no site-packages, so that nothing missing is found elsewhere."""
+    events = [
+        lambda_event("GET", "/jobs/list"),
+        lambda_event("GET", "/jobs/get", {"job-id": "7"}),
+        lambda_event("GET", "/jobs/get-object-url", {"job-id": "7", "object-uuid": "a.png"}),
+        lambda_event("DELETE", "/jobs/delete", {"job-id": "7"}),
+        lambda_event("GET", "/jobs/get", {"job-id": "7"}),
+    ]
+    with emulated_aws(tmp_path) as aws:
+        create_table(aws.client("dynamodb"))
+        s3 = aws.client("s3")
+        create_bucket(s3)
+        item, objects = demo.job_data(ALICE, 7, demo.demo_jobs()[6])
+        table = aws.session.resource("dynamodb", endpoint_url=aws.endpoint).Table(TABLE)
+        table.put_item(Item=item)
+        for key, body in objects:
+            s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+        s3.create_multipart_upload(Bucket=BUCKET, Key=f"{ALICE}/7/big.mov")
+        environ = {name: ENVIRON[name] for name in ENVIRON if not name.startswith("AWS_")}
+        run = subprocess.run(
+            [sys.executable, "-S", "-E", "-B", "-c", HANDLER, unpacked],
+            input="".join(json.dumps(event) + "\n" for event in events),
+            env=environ | aws.environ | {"LOG_LEVEL": "CRITICAL"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        left = s3.list_object_versions(Bucket=BUCKET)
+    answers: list[dict[str, Any]] = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [answer["statusCode"] for answer in answers] == [200, 200, 200, 200, 404]
+    listed, job, url, deleted, _ = (json.loads(answer["body"]) for answer in answers)
+    assert [row["job_id"] for row in listed["jobs"]] == [7]
+    assert len(job["results"]) == 3
+    assert url["url"].startswith(f"{aws.endpoint}/{BUCKET}/{ALICE}/7/a.png?")
+    assert deleted == {"message": "Ok"}
+    assert "Versions" not in left
+    standard_library = Path(json.__file__).parent.parent
+    for file in filter(None, run.stderr.splitlines()):
+        assert Path(file).is_relative_to(unpacked) or (
+            Path(file).is_relative_to(standard_library) and "site-packages" not in file
+        )
+
+
+def test_the_index_that_the_zip_is_told_of_is_the_templates(build: Path) -> None:
+    resources = json.loads((build / "template.json").read_text())["Resources"]
+    variables = resources["APIHandler"]["Properties"]["Environment"]["Variables"]
+    [index] = resources["JobRequestsTable"]["Properties"]["LocalSecondaryIndexes"]
+    assert variables["JOB_LIST_INDEX"] == index["IndexName"] == INDEX

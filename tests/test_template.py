@@ -1,0 +1,209 @@
+"""The stack's template, as packaged and as CloudFormation translates it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samtranslator.translator.transform import transform
+
+from chalicelib import aws
+from dev.emulated_aws import INDEX_BY_DATE, KEY_SCHEMA
+from dev.package import ROOT
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def template(build: Path) -> Json:
+    read: Json = json.loads((build / "template.json").read_text())
+    return read
+
+
+@pytest.fixture(scope="module")
+def translated(template: Json) -> Json:
+    """What CloudFormation makes of it."""
+
+    class NoManagedPolicies:
+        def load(self) -> dict[str, str]:
+            return {}
+
+    with pytest.MonkeyPatch.context() as environ:
+        environ.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+        copy = json.loads(json.dumps(template))
+        copy["Resources"]["APIHandler"]["Properties"]["CodeUri"] = "s3://bucket/key"
+        result: Json = transform(copy, {}, NoManagedPolicies())
+    return result
+
+
+def properties(template: Json, name: str) -> Json:
+    found: Json = template["Resources"][name]["Properties"]
+    return found
+
+
+def statements(template: Json) -> list[Json]:
+    """The statements of the function's role."""
+    [policy] = properties(template, "ApiHandlerRole")["Policies"]
+    found: list[Json] = policy["PolicyDocument"]["Statement"]
+    return found
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize("kind", ["template", "translated"])
+def test_cfn_lint_finds_nothing(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    path = tmp_path / "template.json"
+    path.write_text(json.dumps(request.getfixturevalue(kind)))
+    cfn_lint = Path(sys.executable).parent / "cfn-lint"
+    run = subprocess.run([cfn_lint, path], capture_output=True, text=True, check=False)
+    assert run.stdout == ""
+    assert run.returncode == 0
+
+
+def test_the_role_has_no_wildcard(template: Json) -> None:
+    for statement in statements(template):
+        assert statement["Effect"] == "Allow"
+        assert not any("*" in action for action in as_list(statement["Action"]))
+        for resource in as_list(statement["Resource"]):
+            # An ARN by reference; a * only after a bucket's slash.
+            [(kind, value)] = resource.items()
+            assert kind in ("Fn::GetAtt", "Fn::Sub")
+            assert "*" not in value or value == "${JobFilesBucket.Arn}/*"
+
+
+def test_the_policy_of_chalice_deploy_allows_what_the_role_does(template: Json) -> None:
+    policy = json.loads((ROOT / ".chalice" / "policy-prod.json").read_text())
+
+    def actions(found: list[Json]) -> set[str]:
+        return {action for statement in found for action in as_list(statement["Action"])}
+
+    # There the log group is not the stack's: Lambda makes it.
+    own = actions(policy["Statement"]) - {"logs:CreateLogGroup"}
+    assert own == actions(statements(template))
+
+
+def test_the_placeholders_are_no_arns_so_that_iam_refuses_them_by_name() -> None:
+    policy = json.loads((ROOT / ".chalice" / "policy-prod.json").read_text())
+    resources = [r for s in policy["Statement"] for r in as_list(s["Resource"])]
+    placeholders = [r for r in resources if not r.startswith("arn:")]
+    assert len(placeholders) == 5
+    assert all(r.startswith("FILL IN, in .chalice/policy-prod.json") for r in placeholders)
+
+
+def test_the_table_is_the_one_that_is_developed_with(template: Json) -> None:
+    table = properties(template, "JobRequestsTable")
+    assert table["KeySchema"] == KEY_SCHEMA
+    assert table["LocalSecondaryIndexes"] == [INDEX_BY_DATE]
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["DeletionProtectionEnabled"] is True
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+
+
+@pytest.mark.parametrize("name", ["JobRequestsTable", "JobFilesBucket", "UserPool"])
+def test_what_holds_data_outlives_the_stack(name: str, template: Json) -> None:
+    assert template["Resources"][name]["DeletionPolicy"] == "Retain"
+    assert template["Resources"][name]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_nobody_reads_the_bucket_but_by_a_signed_url_over_tls(template: Json) -> None:
+    bucket = properties(template, "JobFilesBucket")
+    assert all(bucket["PublicAccessBlockConfiguration"].values())
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+    [ownership] = bucket["OwnershipControls"]["Rules"]
+    assert ownership == {"ObjectOwnership": "BucketOwnerEnforced"}
+    [deny] = properties(template, "JobFilesBucketPolicy")["PolicyDocument"]["Statement"]
+    assert deny["Effect"] == "Deny"
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_the_function_ends_before_the_gateway_gives_up(template: Json) -> None:
+    timeout = properties(template, "APIHandler")["Timeout"]
+    # API Gateway waits 29 s ("Amazon API Gateway quotas").
+    assert timeout <= 29
+    assert aws.CONNECT_SECONDS + aws.READ_SECONDS < aws.ATTEMPT_SECONDS < timeout
+
+
+def test_the_function_logs_to_a_group_that_forgets(template: Json) -> None:
+    logging = properties(template, "APIHandler")["LoggingConfig"]
+    assert logging == {"LogFormat": "JSON", "LogGroup": {"Ref": "APIHandlerLogs"}}
+    assert properties(template, "APIHandlerLogs")["RetentionInDays"] > 0
+
+
+def test_the_variables_come_from_the_stack_by_reference(template: Json) -> None:
+    variables = properties(template, "APIHandler")["Environment"]["Variables"]
+    assert variables == {
+        "USER_POOL_ARN": {"Fn::GetAtt": ["UserPool", "Arn"]},
+        "JOB_REQUESTS_TABLE": {"Ref": "JobRequestsTable"},
+        "JOB_FILES_BUCKET": {"Ref": "JobFilesBucket"},
+        "JOB_LIST_INDEX": "byDate",
+        "ALLOWED_ORIGIN": {"Ref": "AllowedOrigin"},
+    }
+    assert "fill-in" not in json.dumps(template)
+
+
+def test_the_translated_api_answers_by_itself_with_cors_and_a_message(translated: Json) -> None:
+    body = properties(translated, "RestAPI")["Body"]
+    responses = body["x-amazon-apigateway-gateway-responses"]
+    assert {
+        kind: (response.get("statusCode"), response["responseTemplates"]["application/json"])
+        for kind, response in responses.items()
+    } == {
+        "DEFAULT_4XX": (None, '{"message":$context.error.messageString}'),
+        "DEFAULT_5XX": (None, '{"message":$context.error.messageString}'),
+        "THROTTLED": ("429", '{"message":$context.error.messageString}'),
+        "UNAUTHORIZED": ("401", '{"message":"Unauthorized"}'),
+        "EXPIRED_TOKEN": ("401", '{"message":"Unauthorized"}'),
+    }
+    for response in responses.values():
+        parameters = response["responseParameters"]
+        header = "gatewayresponse.header."
+        assert parameters[f"{header}Access-Control-Allow-Origin"] == {
+            "Fn::Sub": "'${AllowedOrigin}'"
+        }
+        assert parameters[f"{header}Cache-Control"] == "'no-store'"
+        assert parameters[f"{header}Access-Control-Expose-Headers"] == "'ETag,Retry-After'"
+
+
+def test_every_route_is_behind_the_pool_and_every_preflight_names_the_origin(
+    translated: Json,
+) -> None:
+    body = properties(translated, "RestAPI")["Body"]
+    authorizer = body["securityDefinitions"]["Users"]["x-amazon-apigateway-authorizer"]
+    assert authorizer["providerARNs"] == [{"Fn::GetAtt": ["UserPool", "Arn"]}]
+    routes = 0
+    for methods in body["paths"].values():
+        for method, operation in methods.items():
+            if method == "options":
+                parameters = operation["x-amazon-apigateway-integration"]["responses"]["default"]
+                origin = parameters["responseParameters"][
+                    "method.response.header.Access-Control-Allow-Origin"
+                ]
+                assert origin == {"Fn::Sub": "'${AllowedOrigin}'"}
+            else:
+                assert operation["security"] == [{"Users": []}]
+                routes += 1
+    assert routes == 4
+
+
+def test_the_stage_is_throttled_and_regional_and_compresses(translated: Json) -> None:
+    api = properties(translated, "RestAPI")
+    assert api["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
+    assert api["MinimumCompressionSize"] == 1024
+    [stage] = [r for r in translated["Resources"].values() if r["Type"] == "AWS::ApiGateway::Stage"]
+    [settings] = stage["Properties"]["MethodSettings"]
+    assert settings["ThrottlingRateLimit"] > 0
+    assert settings["ThrottlingBurstLimit"] > 0
+
+
+def test_alarms_watch_5xx_errors_throttles_and_latency(template: Json) -> None:
+    metrics = {
+        resource["Properties"]["MetricName"]
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+    }
+    assert metrics == {"5XXError", "Errors", "Throttles", "Latency"}
+    assert template["Resources"]["AlarmTopic"]["Condition"] == "HasAlarmEmail"
