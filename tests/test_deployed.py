@@ -1,0 +1,348 @@
+"""The packaged stack, deployed by CloudFormation onto ministack that enforces IAM (AUTH=true)."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+import pytest
+import urllib3
+
+from dev import demo, deploy
+from dev.emulated_aws import (
+    EmulatedAws,
+    Pool,
+    create_pool,
+    create_user,
+    emulated_aws,
+    log_in,
+)
+
+STACK = "jobs-api"
+ORIGIN = "https://app.example.com"
+ALICE, BOB = "alice@example.com", "bob@example.com"
+JOB_WITH_IMAGES = 7
+
+
+class Deployed(NamedTuple):
+    """The stack's outputs, and its two users."""
+
+    aws: EmulatedAws
+    outputs: dict[str, str]
+    build: Path
+    users: dict[str, str]
+    tokens: dict[str, dict[str, str]]
+    http: urllib3.PoolManager
+
+    @property
+    def pool(self) -> Pool:
+        return Pool(self.outputs["UserPoolArn"], self.outputs["UserPoolClientId"])
+
+    @property
+    def bucket(self) -> str:
+        return self.outputs["JobFilesBucketName"]
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        user: str = ALICE,
+        token: str | None = None,
+        **query: str | int,
+    ) -> urllib3.BaseHTTPResponse:
+        token = self.tokens[user]["IdToken"] if token is None else token
+        names = {name.replace("_", "-"): value for name, value in query.items()}
+        # The emulator's way to the stack's EndpointURL, which names a host of AWS.
+        url = f"{self.aws.endpoint}/restapis/{self.outputs['RestAPIId']}/api/_user_request_{path}"
+        return self.http.request(
+            method,
+            f"{url}?{urlencode(names)}",
+            headers={"Authorization": token, "Origin": ORIGIN} if token else {"Origin": ORIGIN},
+            retries=False,
+        )
+
+    def put_job(self, job_id: int, user: str = ALICE) -> None:
+        """A finished job with real files, an older version and an unfinished upload."""
+        job = demo.demo_jobs()[JOB_WITH_IMAGES - 1]
+        item, objects = demo.job_data(self.users[user], job_id, job)
+        s3 = self.aws.client("s3")
+        for key, body in [objects[0], *objects]:
+            s3.put_object(Bucket=self.bucket, Key=key, Body=body)
+        s3.create_multipart_upload(Bucket=self.bucket, Key=f"{self.users[user]}/{job_id}/big.mov")
+        self.table().put_item(Item=item)
+
+    def table(self) -> Any:
+        dynamodb = self.aws.session.resource("dynamodb", endpoint_url=self.aws.endpoint)
+        return dynamodb.Table(self.outputs["JobRequestsTableName"])
+
+    def has_entry(self, job_id: int, user: str = ALICE) -> bool:
+        return "Item" in self.table().get_item(Key={"userId": self.users[user], "jobId": job_id})
+
+    def left(self, job_id: int, user: str = ALICE) -> list[str]:
+        """The keys of all versions, delete markers and uploads below the job's prefix."""
+        s3 = self.aws.client("s3")
+        where = {"Bucket": self.bucket, "Prefix": f"{self.users[user]}/{job_id}/"}
+        page = s3.list_object_versions(**where)
+        found = page.get("Versions", []) + page.get("DeleteMarkers", [])
+        found += s3.list_multipart_uploads(**where).get("Uploads", [])
+        return [entry["Key"] for entry in found]
+
+
+def finish(aws: EmulatedAws, template: dict[str, Any], api_id: str) -> None:
+    """Put in what ministack takes from the template without effect: gateway responses, OPTIONS."""
+
+    def resolved(value: Any) -> str:
+        text = value["Fn::Sub"] if isinstance(value, dict) else value
+        return str(text).replace("${AllowedOrigin}", ORIGIN)
+
+    gateway = aws.client("apigateway")
+    properties = template["Resources"]["RestAPI"]["Properties"]
+    for kind, response in properties["GatewayResponses"].items():
+        headers = response["ResponseParameters"]["Headers"]
+        gateway.put_gateway_response(
+            restApiId=api_id,
+            responseType=kind,
+            responseParameters={
+                f"gatewayresponse.header.{name}": resolved(value) for name, value in headers.items()
+            },
+            responseTemplates=response["ResponseTemplates"],
+        )
+    ids = {r["path"]: r["id"] for r in gateway.get_resources(restApiId=api_id, limit=500)["items"]}
+    for path, methods in properties["DefinitionBody"]["paths"].items():
+        integration = methods["options"]["x-amazon-apigateway-integration"]
+        parameters = {
+            name: resolved(value)
+            for name, value in integration["responses"]["default"]["responseParameters"].items()
+        }
+        method = {"restApiId": api_id, "resourceId": ids[path], "httpMethod": "OPTIONS"}
+        gateway.put_method_response(
+            **method, statusCode="200", responseParameters=dict.fromkeys(parameters, False)
+        )
+        gateway.put_integration_response(**method, statusCode="200", responseParameters=parameters)
+    gateway.create_deployment(restApiId=api_id, stageName="api")
+
+
+def deploy_stack(aws: EmulatedAws, build: Path, origin: str | None = None) -> dict[str, str]:
+    """What `make deploy` does, with the variables of the emulator."""
+    with pytest.MonkeyPatch.context() as environ:
+        for name, value in aws.environ.items():
+            environ.setenv(name, value)
+        given = {"AllowedOrigin": origin, "AlarmEmail": None}
+        return deploy.deploy(aws.session, STACK, given, build)
+
+
+@pytest.fixture(scope="module")
+def deployed(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    with emulated_aws(tmp_path_factory.mktemp("deployed"), AUTH="true") as aws:
+        outputs = deploy_stack(aws, build, ORIGIN)
+        template = json.loads((build / "template.json").read_text())
+        finish(aws, template, outputs["RestAPIId"])
+        cognito = aws.client("cognito-idp")
+        pool = Pool(outputs["UserPoolArn"], outputs["UserPoolClientId"])
+        users = {email: create_user(cognito, pool, email) for email in (ALICE, BOB)}
+        tokens = {email: log_in(cognito, pool, email) for email in users}
+        yield Deployed(aws, outputs, build, users, tokens, urllib3.PoolManager())
+
+
+@pytest.fixture(scope="module")
+def stack(deployed: Deployed) -> Deployed:
+    """The stack without its bucket's policy, by which all over plain HTTP is refused."""
+    deployed.aws.client("s3").delete_bucket_policy(Bucket=deployed.bucket)
+    return deployed
+
+
+def test_the_bucket_refuses_what_does_not_come_over_tls(deployed: Deployed) -> None:
+    """The emulator speaks plain HTTP. It has to come first: the fixture `stack` ends it."""
+    url = deployed("GET", "/jobs/get-object-url", job_id=1, object_uuid="a.png").json()["url"]
+    answer = deployed.http.request("GET", url)
+    assert answer.status == 403
+    assert b"AccessDenied" in answer.data
+
+
+def test_the_outputs_are_what_others_rely_on(deployed: Deployed) -> None:
+    assert {
+        "EndpointURL",
+        "RestAPIId",
+        "JobRequestsTableName",
+        "JobFilesBucketName",
+        "UserPoolId",
+        "UserPoolArn",
+        "UserPoolClientId",
+    } <= set(deployed.outputs)
+    assert deployed.outputs["UserPoolArn"].endswith(f"/{deployed.outputs['UserPoolId']}")
+
+
+def test_results_open_with_the_roles_own_credentials(stack: Deployed) -> None:
+    stack.put_job(1)
+    job = stack("GET", "/jobs/get", job_id=1)
+    assert job.status == 200
+    assert len(job.json()["results"]) == 3
+    for name, urls in job.json()["results"].items():
+        assert "X-Amz-Security-Token=" in urls["full"]
+        full = stack.http.request("GET", urls["full"])
+        assert (full.status, full.json()["object"]) == (200, name)
+        url = stack("GET", "/jobs/get-object-url", job_id=1, object_uuid=name).json()["url"]
+        assert stack.http.request("GET", url).data.startswith(b"\x89PNG")
+
+
+def test_users_never_see_each_others_jobs(stack: Deployed) -> None:
+    stack.put_job(1, ALICE)
+    stack.put_job(2, BOB)
+    for user, own, other in ((ALICE, 1, 2), (BOB, 2, 1)):
+        listed = stack("GET", "/jobs/list", user).json()["jobs"]
+        assert own in [job["job_id"] for job in listed]
+        assert other not in [job["job_id"] for job in listed]
+        assert stack("GET", "/jobs/get", user, job_id=other).status == 404
+        assert stack("DELETE", "/jobs/delete", user, job_id=other).status == 200
+        name = demo.object_uuid(other, "garden.png")
+        url = stack("GET", "/jobs/get-object-url", user, job_id=other, object_uuid=name)
+        assert stack.http.request("GET", url.json()["url"]).status in (403, 404)
+    assert stack.has_entry(1, ALICE)
+    assert stack.left(2, BOB)
+
+
+def test_delete_leaves_nothing(stack: Deployed) -> None:
+    stack.put_job(3)
+    assert len(stack.left(3)) == 12
+    answer = stack("DELETE", "/jobs/delete", job_id=3)
+    assert (answer.status, answer.json()) == (200, {"message": "Ok"})
+    assert stack.left(3) == []
+    assert not stack.has_entry(3)
+
+
+def forged(token: str) -> str:
+    header, payload, signature = token.split(".")
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    claims["sub"] = "somebody-else"
+    body = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"{header}.{body}.{signature}"
+
+
+@pytest.mark.parametrize("kind", ["missing", "garbage", "tampered", "other pool", "access"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/jobs/list"),
+        ("GET", "/jobs/get"),
+        ("GET", "/jobs/get-object-url"),
+        ("DELETE", "/jobs/delete"),
+    ],
+)
+def test_a_bad_token_gets_401_with_cors(kind: str, method: str, path: str, stack: Deployed) -> None:
+    tokens = {
+        "missing": "",
+        "garbage": "garbage",
+        "tampered": forged(stack.tokens[ALICE]["IdToken"]),
+        "other pool": other_pools_token(stack.aws),
+        "access": stack.tokens[ALICE]["AccessToken"],
+    }
+    check_401(stack(method, path, token=tokens[kind], job_id=1))
+
+
+def check_401(answer: urllib3.BaseHTTPResponse) -> None:
+    assert (answer.status, answer.json()) == (401, {"message": "Unauthorized"})
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Content-Type"] == "application/json"
+
+
+def other_pools_token(aws: EmulatedAws) -> str:
+    cognito = aws.client("cognito-idp")
+    pool = create_pool(cognito)
+    create_user(cognito, pool, ALICE)
+    return log_in(cognito, pool, ALICE)["IdToken"]
+
+
+def test_an_expired_token_gets_401_with_cors(stack: Deployed) -> None:
+    cognito = stack.aws.client("cognito-idp")
+    client = cognito.create_user_pool_client(
+        UserPoolId=stack.outputs["UserPoolId"],
+        ClientName="brief",
+        ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH"],
+        IdTokenValidity=2,
+        TokenValidityUnits={"IdToken": "seconds"},
+    )["UserPoolClient"]["ClientId"]
+    token = log_in(cognito, Pool(stack.outputs["UserPoolArn"], client), ALICE)["IdToken"]
+    assert stack("GET", "/jobs/list", token=token).status == 200
+    deadline = time.monotonic() + 10
+    while (answer := stack("GET", "/jobs/list", token=token)).status == 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    check_401(answer)
+
+
+def test_a_preflight_is_answered_for_the_one_origin(stack: Deployed) -> None:
+    for path, method in (("/jobs/list", "GET"), ("/jobs/delete", "DELETE")):
+        answer = stack("OPTIONS", path, token="")
+        assert answer.status == 200
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert method in answer.headers["Access-Control-Allow-Methods"]
+        allowed = answer.headers["Access-Control-Allow-Headers"].split(",")
+        assert {"Authorization", "If-None-Match"} <= set(allowed)
+
+
+def test_what_a_browser_may_do_with_the_bucket_is_get_and_head(stack: Deployed) -> None:
+    [rule] = stack.aws.client("s3").get_bucket_cors(Bucket=stack.bucket)["CORSRules"]
+    assert rule["AllowedOrigins"] == [ORIGIN]
+    assert sorted(rule["AllowedMethods"]) == ["GET", "HEAD"]
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "s3:DeleteObject",
+        "s3:DeleteObjectVersion",
+        "s3:ListBucketVersions",
+        "s3:ListBucketMultipartUploads",
+        "s3:AbortMultipartUpload",
+    ],
+)
+def test_without_a_permission_delete_fails_and_the_entry_stays(
+    action: str, stack: Deployed
+) -> None:
+    """Also the other way round: with all that the role has, it works, so none is missing."""
+    stack.put_job(4)
+    iam = stack.aws.client("iam")
+    [role] = [r["RoleName"] for r in iam.list_roles()["Roles"] if "ApiHandlerRole" in r["RoleName"]]
+    [name] = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+    less = json.loads(json.dumps(policy).replace(f'"{action}"', '"s3:GetObjectAcl"'))
+    assert less != policy
+    for document, status in ((less, 500), (policy, 200)):
+        iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
+        assert stack("DELETE", "/jobs/delete", job_id=4).status == status
+        assert stack.has_entry(4) == (status == 500)
+        assert bool(stack.left(4)) == (status == 500)
+
+
+def test_the_log_group_gets_one_json_line_a_request(stack: Deployed) -> None:
+    stack("GET", "/jobs/list")
+    logs = stack.aws.client("logs")
+    [group] = [
+        g["logGroupName"]
+        for g in logs.describe_log_groups()["logGroups"]
+        if "APIHandlerLogs" in g["logGroupName"]
+    ]
+    messages = [e["message"] for e in logs.filter_log_events(logGroupName=group)["events"]]
+    lines = [json.loads(message) for message in messages if message.startswith("{")]
+    assert any(line["route"] == "GET /jobs/list" and line["status"] == 200 for line in lines)
+    assert not any("X-Amz-Signature" in m or "eyJ" in m or "@example" in m for m in messages)
+
+
+def test_an_update_of_the_stack_keeps_the_data(stack: Deployed) -> None:
+    """It comes last: ministack gives the API another id, where AWS keeps it."""
+    stack.put_job(5)
+    outputs = deploy_stack(stack.aws, stack.build, "https://other.example.com")
+    changed = {name for name in outputs if outputs[name] != stack.outputs[name]}
+    assert changed <= {"RestAPIId", "EndpointURL"}
+    here = stack._replace(outputs=outputs)
+    answer = here("GET", "/jobs/get", job_id=5)
+    assert answer.status == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://other.example.com"
+    url = next(iter(answer.json()["results"].values()))["full"]
+    stack.aws.client("s3").delete_bucket_policy(Bucket=stack.bucket)
+    assert stack.http.request("GET", url).status == 200
+    assert deploy_stack(stack.aws, stack.build) == outputs
