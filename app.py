@@ -29,9 +29,9 @@ def list_jobs(call: Call) -> Response:
     """Every job of the caller, newest first, base information only."""
     from chalicelib import jobs
 
-    request = ("list", settings.job_list_index or "")
+    request = ("list", settings.job_list_index)
     after, limit = call.position(*request), call.limit()
-    db = aws.dynamodb(settings, call.seconds_left)
+    db = aws.service("dynamodb", settings, call.seconds_left)
     rows, end = jobs.list_jobs(db, settings, call.user_id, after, limit, edge.room())
     call.log["jobs"] = len(rows)
     jobs_json = f"[{','.join(rows)}]"
@@ -51,7 +51,7 @@ def get_job(call: Call) -> Response:
     job_id = call.job_id()
     request = ("get", str(job_id))
     [after] = call.position(*request) or [""]
-    db = aws.dynamodb(settings, call.seconds_left)
+    db = aws.service("dynamodb", settings, call.seconds_left)
     item = jobs.get_job(db, settings, call.user_id, job_id)
     signed_at = urls.window_start(time.time(), settings)
     etag = edge.etag(jobs.fingerprint(item), after, str(signed_at))
@@ -92,8 +92,8 @@ def delete_job(call: Call) -> Response:
 
     job_id = call.job_id()
     prefix = files.job_prefix(call.user_id, job_id)
-    s3 = aws.s3(settings, call.seconds_left)
+    s3 = aws.service("s3", settings, call.seconds_left)
     files.delete_files(s3, settings.job_files_bucket, prefix, call.log)
-    db = aws.dynamodb(settings, call.seconds_left)
+    db = aws.service("dynamodb", settings, call.seconds_left)
     jobs.delete_entry(db, settings, call.user_id, job_id)
     return edge.answer(message='"Ok"')

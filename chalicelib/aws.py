@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from chalicelib.config import Settings
 from chalicelib.errors import ConfigError, Unavailable
@@ -15,47 +15,34 @@ from chalicelib.errors import ConfigError, Unavailable
 CONNECT_SECONDS, READ_SECONDS, ATTEMPT_SECONDS = 1.0, 1.8, 3.0
 ATTEMPTS = 4
 PARALLEL_CALLS = 8
-# Errors that pass by themselves, beside all of status 500 and above.
+# Errors of DynamoDB and S3 that pass by themselves, beside all of status 500 and above.
 TRANSIENT_CODES = {
     "InternalError",
-    "PriorRequestNotComplete",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "RequestTimeout",
-    "RequestTimeoutException",
     "ServiceUnavailable",
     "SlowDown",
     "Throttling",
     "ThrottlingException",
-    "TooManyRequestsException",
-    "TransactionInProgressException",
 }
-
-# Calls an operation by its name, with its request, for its answer. It asks again after what passes
-# by itself, but never beyond the request's time: then, and after ATTEMPTS, it raises Unavailable.
-# A ClientError that another attempt would not mend comes through.
-Service = Callable[..., Any]
 
 # A session makes clients for one thread at a time; chalice local answers in many.
 _making = threading.RLock()
 
-
-class Credentials(NamedTuple):
-    """What signs; the token is there where they are temporary, as Lambda's are."""
-
-    access_key: str
-    secret_key: str
-    token: str | None
+Service = Callable[..., Any]
+# Access key, secret key, and a session token where they are temporary, as Lambda's are.
+Credentials = tuple[str, str, str | None]
 
 
-def dynamodb(settings: Settings, seconds_left: Callable[[], float]) -> Service:
-    """DynamoDB, with items in its own JSON."""
-    return partial(_call, _client(settings, "dynamodb"), seconds_left)
+def service(name: str, settings: Settings, seconds_left: Callable[[], float]) -> Service:
+    """A function that calls an operation of "dynamodb" or "s3": by its name, with its request.
 
-
-def s3(settings: Settings, seconds_left: Callable[[], float]) -> Service:
-    """S3."""
-    return partial(_call, _client(settings, "s3"), seconds_left)
+    It asks again after what passes by itself, but never beyond the request's time: then, and after
+    ATTEMPTS, it raises Unavailable. A ClientError that another attempt would not mend comes
+    through. Items are in DynamoDB's own JSON.
+    """
+    return partial(_call, _client(settings, name), seconds_left)
 
 
 def region(settings: Settings) -> str:
@@ -72,13 +59,13 @@ def credentials() -> Credentials:
     access_key = os.environ.get("AWS_ACCESS_KEY_ID")
     secret_key = os.environ.get("AWS_SECRET_ACCESS_KEY")
     if access_key and secret_key:
-        return Credentials(access_key, secret_key, os.environ.get("AWS_SESSION_TOKEN"))
+        return access_key, secret_key, os.environ.get("AWS_SESSION_TOKEN")
     with _making:
         found = _session().get_credentials()
     if found is None:
         raise ConfigError("There are no AWS credentials, in the environment or in a profile.")
     frozen = found.get_frozen_credentials()
-    return Credentials(str(frozen.access_key), str(frozen.secret_key), frozen.token)
+    return str(frozen.access_key), str(frozen.secret_key), frozen.token
 
 
 @cache
@@ -90,7 +77,7 @@ def _session() -> Any:
 
 
 @cache
-def _client(settings: Settings, service: str) -> Any:
+def _client(settings: Settings, name: str) -> Any:
     from botocore.config import Config
 
     config = Config(
@@ -100,7 +87,7 @@ def _client(settings: Settings, service: str) -> Any:
         max_pool_connections=PARALLEL_CALLS,
     )
     with _making:
-        client = _session().create_client(service, region_name=settings.region, config=config)
+        client = _session().create_client(name, region_name=settings.region or None, config=config)
     client.meta.events.register("before-parse.dynamodb", _parse_json)
     return client
 
@@ -110,6 +97,7 @@ def _call(client: Any, seconds_left: Callable[[], float], operation: str, **requ
     from botocore import exceptions
     from botocore.parsers import ResponseParserError
 
+    transient = (exceptions.ConnectionError, exceptions.HTTPClientError, ResponseParserError)
     cause: Exception | None = None
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -121,11 +109,7 @@ def _call(client: Any, seconds_left: Callable[[], float], operation: str, **requ
             break
         try:
             return getattr(client, operation)(**request)
-        except (
-            exceptions.ConnectionError,
-            exceptions.HTTPClientError,
-            ResponseParserError,
-        ) as error:
+        except transient as error:
             cause = error
         except exceptions.ClientError as error:
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]

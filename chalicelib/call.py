@@ -18,8 +18,8 @@ _FILE_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff/\\]{1,255}")
 class Call:
     """One request. Each method that reads a parameter raises BadParameter where it is not valid.
 
-    user_id comes from the verified claims alone. `log` is what the log line will say beside the
-    status. Raises Unauthorized where the claims are not those of an ID token.
+    user_id comes from the verified claims alone: Unauthorized is raised where they are not those
+    of an ID token. `log` is what the log line will say beside the status.
     """
 
     def __init__(self, request: Request, cursor_secret: str) -> None:
@@ -33,37 +33,31 @@ class Call:
 
     def job_id(self) -> int:
         """The job that the request is about, 1 to 10^15."""
-        self.log["job_id"] = job_id = self._whole_number(
-            self._required("job-id: number", "job_id"), "job-id: number", 10**15
-        )
+        value = self._required("job-id: number", "job_id")
+        self.log["job_id"] = job_id = _whole_number(value, "job-id: number", 10**15)
         return job_id
 
     def object_uuid(self) -> str:
         """The object's name in S3, `<uuid>.<ext>`."""
         value = self._required("object-uuid: string", "object_uuid")
-        if not _OBJECT_UUID.fullmatch(value):
-            raise BadParameter(
-                "object-uuid must be 1 to 128 letters, digits, _ and -, beginning with a letter or "
-                "digit, then optionally a dot and an extension of 1 to 16 letters and digits",
-                "object-uuid: string",
-            )
-        return value
+        expected = (
+            "1 to 128 letters, digits, _ and -, beginning with a letter or digit, then optionally "
+            "a dot and an extension of 1 to 16 letters and digits"
+        )
+        return _matching(value, _OBJECT_UUID, "object-uuid: string", expected)
 
     def limit(self) -> int | None:
         """The most jobs to answer, 1 to 1000; None for all."""
         value = self._single("limit: number")
-        return None if value is None else self._whole_number(value, "limit: number", 1000)
+        return None if value is None else _whole_number(value, "limit: number", 1000)
 
     def download_as(self) -> str | None:
         """The file name to save the object under, 1 to 255 characters; None to show it."""
         value = self._single("download-as: string")
-        if value is not None and not _FILE_NAME.fullmatch(value):
-            raise BadParameter(
-                "download-as must be a file name of 1 to 255 characters, "
-                "without control characters, / and \\",
-                "download-as: string",
-            )
-        return value
+        expected = "a file name of 1 to 255 characters, without control characters, / and \\"
+        if value is None:
+            return None
+        return _matching(value, _FILE_NAME, "download-as: string", expected)
 
     def position(self, *request: str) -> list[str] | None:
         """Where the answer goes on from, by the cursor that this request gave; None: the start."""
@@ -85,8 +79,7 @@ class Call:
 
     def seconds_left(self) -> float:
         """The seconds that Lambda still gives to this request."""
-        milliseconds: float = self._lambda_context.get_remaining_time_in_millis()
-        return milliseconds / 1000
+        return float(self._lambda_context.get_remaining_time_in_millis()) / 1000
 
     def _single(self, parameter: str, other_spelling: str = "") -> str | None:
         name = parameter.partition(":")[0]
@@ -102,21 +95,27 @@ class Call:
             raise BadParameter(f"The {name} query parameter is missing", parameter)
         return value
 
-    @staticmethod
-    def _whole_number(value: str, parameter: str, most: int) -> int:
-        digits = _WHOLE_NUMBER.fullmatch(value)
-        if not digits or not 1 <= int(digits[1]) <= most:
-            name = parameter.partition(":")[0]
-            raise BadParameter(f"{name} must be a whole number from 1 to {most}", parameter)
-        return int(digits[1])
+
+def _matching(value: str, pattern: re.Pattern[str], parameter: str, expected: str) -> str:
+    if not pattern.fullmatch(value):
+        raise BadParameter(f"{parameter.partition(':')[0]} must be {expected}", parameter)
+    return value
+
+
+def _whole_number(value: str, parameter: str, most: int) -> int:
+    digits = _WHOLE_NUMBER.fullmatch(value)
+    if not digits or not 1 <= int(digits[1]) <= most:
+        name = parameter.partition(":")[0]
+        raise BadParameter(f"{name} must be a whole number from 1 to {most}", parameter)
+    return int(digits[1])
 
 
 def _user_id(context: dict[str, Any]) -> str:
+    """The claim `sub` of an ID token."""
     authorizer = context.get("authorizer")
     claims = authorizer.get("claims") if isinstance(authorizer, dict) else None
-    user_id = claims.get("sub") if isinstance(claims, dict) else None
-    # API Gateway takes access tokens too where a route has scopes.
-    is_id_token = isinstance(claims, dict) and claims.get("token_use") == "id"
-    if not is_id_token or not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id):
-        raise Unauthorized
-    return user_id
+    if isinstance(claims, dict) and claims.get("token_use") == "id":
+        user_id = claims.get("sub")
+        if isinstance(user_id, str) and _USER_ID.fullmatch(user_id):
+            return user_id
+    raise Unauthorized("Unauthorized")

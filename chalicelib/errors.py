@@ -10,25 +10,20 @@ ConfigError          an environment variable is missing or bad: the app cannot s
 
 
 class ApiError(Exception):
-    """message: for the caller. parameter: what it is about, e.g. "job-id: number"."""
+    """parameter: what the message is about, as the caller names it, e.g. "job-id: number"."""
 
-    def __init__(self, message: str, parameter: str | None = None) -> None:
+    def __init__(self, message: str, parameter: str = "") -> None:
         super().__init__(message)
         self.parameter = parameter
 
 
-class Unauthorized(ApiError):
-    def __init__(self) -> None:
-        super().__init__("Unauthorized")
+class Unauthorized(ApiError): ...
 
 
-class BadParameter(ApiError):
-    pass
+class BadParameter(ApiError): ...
 
 
-class JobNotFound(ApiError):
-    def __init__(self) -> None:
-        super().__init__("There is no job with this job-id", "job-id: number")
+class JobNotFound(ApiError): ...
 
 
 class Unavailable(ApiError):

@@ -97,7 +97,7 @@ def get_job(db: Service, settings: Settings, user_id: str, job_id: int) -> Item:
     key = _key(user_id, job_id)
     answer = db("get_item", TableName=settings.job_requests_table, Key=key, ConsistentRead=True)
     if "Item" not in answer:
-        raise JobNotFound
+        raise JobNotFound("There is no job with this job-id", "job-id: number")
     item: Item = answer["Item"]
     return item
 

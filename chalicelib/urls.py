@@ -45,22 +45,23 @@ def signer(
     The URL is good from then for the window and the expiry, hence for the expiry at the least.
     With download_as it makes a browser save the object under that name.
     """
+    access_key, secret_key, token = credentials
     base, host, root = _address(settings.job_files_bucket, region, settings.s3_endpoint)
     timestamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(signed_at))
     scope = f"{timestamp[:8]}/{region}/s3/aws4_request"
-    signing_key = f"AWS4{credentials.secret_key}".encode()
+    signing_key = f"AWS4{secret_key}".encode()
     for part in scope.split("/"):
         signing_key = hmac.digest(signing_key, part.encode(), "sha256")
 
     parameters = {
         "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
-        "X-Amz-Credential": f"{credentials.access_key}/{scope}",
+        "X-Amz-Credential": f"{access_key}/{scope}",
         "X-Amz-Date": timestamp,
         "X-Amz-Expires": str(settings.url_expiry_seconds + settings.url_window_seconds),
         "X-Amz-SignedHeaders": "host",
     }
-    if credentials.token:
-        parameters["X-Amz-Security-Token"] = credentials.token
+    if token:
+        parameters["X-Amz-Security-Token"] = token
     if download_as is not None:
         # boto3 puts what belongs to the operation first.
         parameters = {"response-content-disposition": attachment(download_as)} | parameters
@@ -108,7 +109,7 @@ def results(
     return members, None
 
 
-def _address(bucket: str, region: str, endpoint: str | None) -> tuple[str, str, str]:
+def _address(bucket: str, region: str, endpoint: str) -> tuple[str, str, str]:
     """The URL's scheme and authority, the Host header, and the path up to the key."""
     if endpoint:
         parts = urlsplit(endpoint)

@@ -169,13 +169,13 @@ def emulated(_moto: Aws) -> Iterator[Aws]:
 @pytest.fixture
 def db(emulated: Aws, settings: Settings, credentials: None) -> aws.Service:
     """The API's own DynamoDB, on moto."""
-    return aws.dynamodb(settings, lambda: 29)
+    return aws.service("dynamodb", settings, lambda: 29)
 
 
 @pytest.fixture
 def s3(emulated: Aws, settings: Settings, credentials: None) -> aws.Service:
     """The API's own S3, on moto."""
-    return aws.s3(settings, lambda: 29)
+    return aws.service("s3", settings, lambda: 29)
 
 
 @pytest.fixture

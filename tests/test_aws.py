@@ -30,7 +30,7 @@ def connect(settings: Settings, monkeypatch: pytest.MonkeyPatch, credentials: No
     def connect(url: str, seconds_left: Callable[[], float] = lambda: 29) -> aws.Service:
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
         # A client is made once per settings.
-        return aws.dynamodb(settings._replace(allowed_origin=url), seconds_left)
+        return aws.service("dynamodb", settings._replace(allowed_origin=url), seconds_left)
 
     return connect
 
@@ -103,7 +103,7 @@ def test_a_server_that_is_not_there_is_unavailable(connect: Connect) -> None:
 
 
 def test_a_client_is_made_once(settings: Settings, credentials: None) -> None:
-    one, two = (aws.dynamodb(settings, lambda: 29) for _ in range(2))
+    one, two = (aws.service("dynamodb", settings, lambda: 29) for _ in range(2))
     assert one.args[0] is two.args[0]  # type: ignore[attr-defined]  # a partial, inside
 
 
@@ -135,7 +135,7 @@ def test_an_answer_is_the_one_that_boto3_parses(
     for operation, request in requests:
         request["TableName"] = settings.job_requests_table
         theirs = getattr(reference, operation)(**request)
-        ours = aws.dynamodb(settings, lambda: 29)(operation, **request)
+        ours = aws.service("dynamodb", settings, lambda: 29)(operation, **request)
         del theirs["ResponseMetadata"], ours["ResponseMetadata"]
         assert ours == theirs
 
@@ -179,7 +179,7 @@ def test_region_and_credentials_come_from_a_profile_where_the_environment_has_no
         "[default]\nregion = eu-west-3\n",
         "[default]\naws_access_key_id = P\naws_secret_access_key = q\naws_session_token = r\n",
     )
-    assert aws.region(settings._replace(region=None)) == "eu-west-3"
+    assert aws.region(settings._replace(region="")) == "eu-west-3"
     assert aws.credentials() == ("P", "q", "r")
 
 
@@ -188,6 +188,6 @@ def test_neither_region_nor_credentials_is_an_error_that_says_so(
 ) -> None:
     profile("", "")
     with pytest.raises(ConfigError, match="AWS_REGION is not set"):
-        aws.region(settings._replace(region=None))
+        aws.region(settings._replace(region=""))
     with pytest.raises(ConfigError, match="no AWS credentials"):
         aws.credentials()

@@ -14,13 +14,13 @@ NEEDED = ("USER_POOL_ARN", "JOB_REQUESTS_TABLE", "JOB_FILES_BUCKET")
 
 def test_only_three_variables_are_needed() -> None:
     settings = load_settings({name: ENVIRON[name] for name in NEEDED})
-    assert settings.job_list_index is None
+    assert settings.job_list_index == ""
     assert settings.allowed_origin == "*"
     assert settings.url_expiry_seconds == 3600
     assert settings.url_window_seconds == 300
     assert settings.log_level == "INFO"
-    assert settings.region is None
-    assert settings.s3_endpoint is None
+    assert settings.region == ""
+    assert settings.s3_endpoint == ""
 
 
 @pytest.mark.parametrize("name", NEEDED)
@@ -54,7 +54,7 @@ def test_a_missing_variable_is_named_with_what_it_must_be_and_where_it_is_set(
         ("URL_EXPIRY_SECONDS", "-1", "from 1 to 43200"),
         ("URL_WINDOW_SECONDS", "3601", "from 1 to 3600"),
         ("URL_WINDOW_SECONDS", "٣", "from 1 to 3600"),
-        ("LOG_LEVEL", "info", "one of DEBUG, INFO"),
+        ("LOG_LEVEL", "info", "one of DEBUG|INFO"),
         ("AWS_REGION", "Frankfurt", "an AWS region"),
         ("AWS_ENDPOINT_URL", "127.0.0.1:4566", "a URL like"),
         ("AWS_ENDPOINT_URL_S3", "http://user:secret@127.0.0.1", "a URL like"),
@@ -91,12 +91,12 @@ def test_the_bounds_themselves_are_valid() -> None:
         ({"AWS_ENDPOINT_URL": "http://a:1", "AWS_ENDPOINT_URL_S3": ""}, "http://a:1"),
         (
             {"AWS_ENDPOINT_URL": "http://a:1", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
-            None,
+            "",
         ),
     ],
 )
 def test_s3s_own_endpoint_comes_before_the_general_one_as_with_boto3(
-    environ: dict[str, str], endpoint: str | None
+    environ: dict[str, str], endpoint: str
 ) -> None:
     assert load_settings(ENVIRON | environ).s3_endpoint == endpoint
 

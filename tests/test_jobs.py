@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from chalicelib import jobs
 from chalicelib.aws import Service
-from chalicelib.config import Settings
+from chalicelib.config import Settings, load_settings
 from chalicelib.errors import JobNotFound
-from tests.conftest import ALICE, BOB, Aws
+from tests.conftest import ALICE, BOB, ENVIRON, Aws
 
 Rows = list[dict[str, Any]]
 
@@ -111,7 +111,7 @@ def test_the_list_is_newest_first_by_date_through_the_index_and_by_id_from_the_t
         emulated.put_job(ALICE, job_id, date=date)
     rows, _ = list_jobs(db, settings)
     assert [row["job_id"] for row in rows] == [1, 3, 2]
-    rows, _ = list_jobs(db, settings._replace(job_list_index=None))
+    rows, _ = list_jobs(db, settings._replace(job_list_index=""))
     assert [row["job_id"] for row in rows] == [3, 2, 1]
 
 
@@ -120,7 +120,7 @@ def test_an_item_without_a_date_is_listed_only_from_the_table(
 ) -> None:
     emulated.table.put_item(Item={"userId": ALICE, "jobId": 1})
     assert list_jobs(db, settings)[0] == []
-    [row], _ = list_jobs(db, settings._replace(job_list_index=None))
+    [row], _ = list_jobs(db, settings._replace(job_list_index=""))
     assert (row["job_id"], row["date"]) == (1, None)
 
 
@@ -142,10 +142,10 @@ def test_the_list_follows_every_page(db: Service, emulated: Aws, settings: Setti
     assert len(recorder.requests) == 4
 
 
-@pytest.mark.parametrize("index", ["byDate", None])
+@pytest.mark.parametrize("index", ["byDate", ""])
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 6, 7, 1000])
 def test_pages_of_any_limit_give_every_job_once_and_end(
-    limit: int, index: str | None, db: Service, emulated: Aws, settings: Settings
+    limit: int, index: str, db: Service, emulated: Aws, settings: Settings
 ) -> None:
     for job_id in range(1, 7):
         # Two jobs of one date: the position needs both sort keys.
@@ -327,7 +327,7 @@ def test_a_row_is_json_whatever_its_texts_hold(name: str, date: str, status: str
     }
     [row], _ = jobs.list_jobs(
         lambda *_, **__: {"Items": [item]},
-        Settings("", "t", "b", None, "*", 1, 1, None, None, "INFO"),
+        load_settings(ENVIRON),
         ALICE,
         None,
         None,

@@ -78,7 +78,7 @@ def test_the_zip_holds_the_runtime_and_nothing_else(build: Path) -> None:
 
 
 def test_every_module_has_bytecode_that_no_file_date_makes_stale(unpacked: Path) -> None:
-    modules = [path for path in unpacked.rglob("*.py")]
+    modules = list(unpacked.rglob("*.py"))
     assert len(modules) > 50
     for path in modules:
         bytecode = Path(importlib.util.cache_from_source(str(path))).read_bytes()

@@ -14,7 +14,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from chalicelib import urls
-from chalicelib.aws import Credentials
 from chalicelib.config import Settings, load_settings
 from tests.conftest import ALICE, ENVIRON
 
@@ -61,7 +60,7 @@ def both(
     sign = urls.signer(
         settings,
         client.meta.region_name,
-        Credentials("AKIDEXAMPLE", "secret", token),
+        ("AKIDEXAMPLE", "secret", token),
         instant(date),
         download_as,
     )
@@ -130,7 +129,7 @@ def test_a_url_is_stable_within_a_window_and_good_for_the_expiry_at_its_end(
     assert urls.window_start(1_700_000_100.9, window) == 1_700_000_100
     assert urls.window_start(1_700_000_399.9, window) == 1_700_000_100
     assert urls.window_start(1_700_000_400.0, window) == 1_700_000_400
-    url = urls.signer(window, "eu-central-1", Credentials("AKID", "s", None), 1_700_000_100)(KEY)
+    url = urls.signer(window, "eu-central-1", ("AKID", "s", None), 1_700_000_100)(KEY)
     assert parse_qs(urlsplit(url).query)["X-Amz-Expires"] == ["3900"]
 
 
