@@ -16,12 +16,11 @@ FAILURE = "The file is not an image"
 
 
 class Job(NamedTuple):
-    """What a demo job is like; `failed` of its files could not be processed."""
+    """What a demo job is like; of a finished one, the files that are no PNG have failed."""
 
     status: str
     name: str | None
     files: list[str]
-    failed: int = 0
     finished: bool = False
 
 
@@ -37,14 +36,12 @@ def demo_jobs() -> list[Job]:
             "success_credits_not_restored",
             "Mixed folder",
             ["chart.png", "notes.txt"],
-            failed=1,
             finished=True,
         ),
         Job(
             "success_credits_restored",
             "Holiday, failed in part",
             ["beach.png", "Straße.png", "raw.cr2"],
-            failed=1,
             finished=True,
         ),
         Job(
@@ -81,7 +78,7 @@ def put_jobs(session: boto3.Session, endpoint: str, table: str, bucket: str, use
 def job_data(user_id: str, job_id: int, job: Job) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:
     """A job's item, and its objects: key and content."""
     names = {object_uuid(job_id, file): file for file in job.files}
-    failed = sorted(names)[: job.failed]
+    failed = [name for name in names if job.finished and not name.endswith(".png")]
     prefix = f"{user_id}/{job_id}/"
     uploads = [(prefix + name, _content(name, file)) for name, file in names.items()]
     done = [(f"{prefix}DONE", b"")] if job.status != "uploading" else []
@@ -110,21 +107,21 @@ def object_uuid(job_id: int, file: str) -> str:
 
 
 def png(width: int, height: int, seed: int) -> bytes:
-    """A real image: two colours that run into each other."""
+    """A real image: a colour that runs into another."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         crc = zlib.crc32(kind + data)
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
 
-    red, green, blue = (seed >> shift & 255 for shift in (0, 8, 16))
-    rows = b"".join(
-        b"\0"
-        + b"".join(
-            bytes((red, (green + y * 255 // height) % 256, (blue + x * 255 // width) % 256))
-            for x in range(width)
-        )
-        for y in range(height)
+    first, last = (
+        [64 + (seed >> shift) % 160 for shift in shifts] for shifts in ((0, 8, 16), (20, 4, 12))
     )
+    end = width + height
+    steps = [
+        bytes(a + (b - a) * at // end for a, b in zip(first, last, strict=True))
+        for at in range(end)
+    ]
+    rows = b"".join(b"\0" + b"".join(steps[y : y + width]) for y in range(height))
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"".join(
         (

@@ -11,6 +11,7 @@ from dev import demo
 from dev.emulated_aws import (
     BUCKET,
     INDEX,
+    PASSWORD,
     TABLE,
     EmulatedAws,
     create_bucket,
@@ -20,6 +21,7 @@ from dev.emulated_aws import (
     emulated_aws,
     log_in,
 )
+from dev.page_server import page_server
 from dev.processes import Process, child, is_taken, wait_for
 
 EMAIL = "demo@example.com"
@@ -53,11 +55,16 @@ def serve(port: int, folder: Path) -> None:
         say("Putting in the demo jobs, one of them with 1,000 files ...")
         demo.put_jobs(aws.session, aws.endpoint, TABLE, BUCKET, user_id)
         say("Starting the API ...")
-        with local_api(aws, pool.arn, port) as api:
-            url = f"http://127.0.0.1:{port}"
+        url = f"http://127.0.0.1:{port}"
+        with (
+            local_api(aws, pool.arn, port) as api,
+            page_server(url, aws.endpoint, pool.client_id, EMAIL, PASSWORD) as page,
+        ):
             wait_for(f"{url}/jobs/list", api)
             say(f"\nready: {url}")
             print_curl_commands(url, log_in(cognito, pool, EMAIL)["IdToken"])
+            say(f"page: {page}")
+            say(f"(log in there as {EMAIL} with the password {PASSWORD})")
             say("\nCtrl-C ends everything. The API's log:")
             sys.exit(f"The API ended by itself, with status {api.wait()}.")
 

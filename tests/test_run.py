@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,12 @@ def start(port: int) -> subprocess.Popen[str]:
 
 
 def read_until_ready(process: subprocess.Popen[str]) -> list[str]:
-    """Its lines up to the last curl command."""
+    """Its lines up to the last that says what can be called."""
     lines: list[str] = []
     assert process.stdout is not None
     for line in process.stdout:
         lines.append(line.rstrip("\n"))
-        if "-X DELETE" in line:
+        if line.startswith("page: "):
             return lines
     raise AssertionError("\n".join(lines))
 
@@ -70,6 +71,9 @@ def test_it_serves_what_it_says_and_ends_with_all_that_it_started(
             subprocess.run(["bash", "-c", curl], capture_output=True, text=True, check=True).stdout
             for curl in curls
         ]
+        assert ready + 5 == len(lines) - 1
+        with urllib.request.urlopen(lines[-1].removeprefix("page: ")) as page:
+            assert b"<title>Jobs</title>" in page.read()
         started = children(process.pid)
         assert len(started) >= 2
     finally:

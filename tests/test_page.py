@@ -1,0 +1,491 @@
+"""The page of `make run` in a real browser: its own origin, real log in, presigned URLs."""
+
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import pytest
+import urllib3
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService, Keys
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+from dev import demo
+from dev.emulated_aws import (
+    BUCKET,
+    PASSWORD,
+    TABLE,
+    EmulatedAws,
+    Pool,
+    create_bucket,
+    create_pool,
+    create_table,
+    create_user,
+    emulated_aws,
+    log_in,
+)
+from dev.page_server import page_server
+from dev.processes import free_port, wait_for
+from dev.run import local_api
+from tests.scripted_server import Scripted, scripted_server
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+if not (CHROMIUM and DRIVER) and "CI" not in os.environ:
+    pytest.skip(
+        "No Chromium was found. Debian: apt-get install chromium chromium-driver",
+        allow_module_level=True,
+    )
+
+ALICE = "alice@example.com"
+AXE = "axe-core@4.14.1"
+WAIT_SECONDS = 10
+FAILED_IN_PART, WITH_IMAGES, QUEUED = 6, 7, 10
+LOGIN, LIST, JOB = "#log-in", "#list", "#job"
+
+T = TypeVar("T")
+
+
+class Running(NamedTuple):
+    """The page, the API and the AWS behind it; `tokens` of Alice, who has the demo jobs."""
+
+    page: str
+    api: str
+    api_log: Path
+    aws: EmulatedAws
+    pool: Pool
+    alice: str
+    token: str
+
+    @property
+    def table(self) -> Any:
+        return self.aws.session.resource("dynamodb", endpoint_url=self.aws.endpoint).Table(TABLE)
+
+    def put_job(self, job_id: int, job: demo.Job) -> None:
+        item, objects = demo.job_data(self.alice, job_id, job)
+        s3 = self.aws.client("s3")
+        for key, body in objects:
+            kind = "image/png" if key.endswith(".png") else "application/json"
+            s3.put_object(Bucket=BUCKET, Key=key, Body=body, ContentType=kind)
+        self.table.put_item(Item=item)
+
+    def statuses(self, route: str) -> list[int]:
+        """What the API has answered to a route so far, by its own log."""
+        lines = [line for line in self.api_log.read_text().splitlines() if line.startswith("{")]
+        return [line["status"] for line in map(json.loads, lines) if line["route"] == route]
+
+
+class Browser:
+    """Chromium, as somebody uses it: each look waits for what is to appear."""
+
+    def __init__(self, driver: Chrome, downloads: Path) -> None:
+        self.driver = driver
+        self.downloads = downloads
+
+    def visit(self, page: str, view: str = "", token: str | None = None) -> None:
+        """Come to a view of the page, logged in where a token is given."""
+        self.driver.get(f"{page}/icon.svg")
+        self.driver.execute_script("sessionStorage.clear()")
+        if token:
+            self.driver.execute_script("sessionStorage.setItem('token', arguments[0])", token)
+        self.driver.get(f"{page}/{view}")
+
+    def wait(self, condition: Callable[[], T]) -> T:
+        """What the condition gives as soon as that is true."""
+        passing = (NoSuchElementException, StaleElementReferenceException)
+        wait = WebDriverWait(self.driver, WAIT_SECONDS, 0.02, passing)
+        return wait.until(lambda _: condition())
+
+    def seen(self, selector: str) -> list[WebElement]:
+        found = self.driver.find_elements(By.CSS_SELECTOR, selector)
+        return [element for element in found if element.is_displayed()]
+
+    def see(self, selector: str, text: str = "") -> WebElement:
+        """The first visible element of the selector that has the text in it."""
+
+        def look() -> WebElement:
+            for element in self.seen(selector):
+                if text in element.text:
+                    return element
+            raise NoSuchElementException(f"{selector} with the text {text!r}")
+
+        return self.wait(look)
+
+    def press(self, selector: str, text: str = "") -> None:
+        self.see(selector, text).click()
+
+    def type(self, selector: str, text: str) -> None:
+        field = self.see(selector)
+        field.clear()
+        field.send_keys(text)
+
+    def focused(self) -> str:
+        """The text of the element that has the focus, or its id."""
+        element = self.driver.switch_to.active_element
+        return element.text or str(element.get_attribute("id"))
+
+    def job_ids(self) -> list[str]:
+        script = "return [...document.querySelectorAll('#list .id')].map((id) => id.innerText)"
+        job_ids: list[str] = self.driver.execute_script(script)
+        return job_ids
+
+    def image_widths(self) -> list[int]:
+        script = "return [...document.querySelectorAll('.preview img')].map((i) => i.naturalWidth)"
+        widths: list[int] = self.driver.execute_script(script)
+        return widths
+
+    def messages(self) -> list[str]:
+        """What the console says since the last time."""
+        entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in entries]
+
+    def look(self, width: int, scheme: str = "light") -> None:
+        """Be so many CSS pixels wide, in the light or the dark scheme."""
+        metrics = {"width": width, "height": 980, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("page")
+    with emulated_aws(folder) as aws:
+        create_table(aws.client("dynamodb"))
+        create_bucket(aws.client("s3"))
+        cognito = aws.client("cognito-idp")
+        pool = create_pool(cognito)
+        alice = create_user(cognito, pool, ALICE)
+        port = free_port()
+        api = f"http://127.0.0.1:{port}"
+        log = folder / "api.log"
+        with (
+            page_server(api, aws.endpoint, pool.client_id) as page,
+            # Only this page's origin: so the browser itself shows that the setting is right.
+            local_api(aws, pool.arn, port, log, ALLOWED_ORIGIN=page) as process,
+        ):
+            wait_for(f"{api}/jobs/list", process)
+            token = log_in(cognito, pool, ALICE)["IdToken"]
+            running = Running(page, api, log, aws, pool, alice, token)
+            for job_id, job in enumerate(demo.demo_jobs(), start=1):
+                # The page shows the job of 1,000 files as it shows the others.
+                if len(job.files) < 100:
+                    running.put_job(job_id, job)
+            yield running
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    assert CHROMIUM, "No Chromium was found. Debian: apt-get install chromium chromium-driver"
+    assert DRIVER, "No ChromeDriver was found. Debian: apt-get install chromium chromium-driver"
+    profile, downloads = (tmp_path_factory.mktemp(name) for name in ("profile", "downloads"))
+    options = ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (
+        "headless=new",
+        "no-sandbox",
+        "disable-gpu",
+        "hide-scrollbars",
+        "disable-quic",
+        "no-first-run",
+        "disable-background-networking",
+        "disable-component-update",
+        "disable-sync",
+        f"user-data-dir={profile}",
+    ):
+        options.add_argument(f"--{flag}")
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = Chrome(options, ChromeService(DRIVER))
+    try:
+        yield Browser(driver, downloads)
+    finally:
+        driver.quit()
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Iterator[Browser]:
+    """The browser, wide and light; what the page's policy refuses, and what it throws, fails."""
+    chromium.look(1200)
+    chromium.messages()
+    yield chromium
+    assert [m for m in chromium.messages() if "Security Policy" in m or "Uncaught" in m] == []
+
+
+def test_who_logs_in_sees_every_job(running: Running, browser: Browser) -> None:
+    browser.visit(running.page)
+    browser.type("#email", ALICE)
+    browser.type("#password", "not it")
+    browser.press(f"{LOGIN} button")
+    browser.see("#error", "Incorrect username or password.")
+    browser.type("#password", PASSWORD + Keys.ENTER)
+    row = browser.see(f"{LIST} tbody tr", "Grüße aus Köln")
+    assert browser.wait(browser.focused) == "Your jobs"
+    assert browser.job_ids() == [f"Job {job_id}" for job_id in range(12, 1, -1)]
+    cells = [cell.text for cell in row.find_elements(By.CSS_SELECTOR, "th, td")]
+    assert cells[:2] == ["Grüße aus Köln\nJob 7", "Job completed successfully"]
+    assert cells[2].startswith("Jan 7, 2026")
+    assert cells[3].endswith(" kB")
+    assert cells[4] == "1.5"
+    browser.press("header button", "Log out")
+    browser.see(LOGIN)
+    browser.driver.refresh()
+    browser.see(LOGIN)
+
+
+def test_the_images_of_a_job_come_from_presigned_urls(running: Running, browser: Browser) -> None:
+    browser.visit(running.page, token=running.token)
+    browser.press(f"{LIST} a", "Grüße aus Köln")
+    browser.see(f"{JOB} h2", "3 files")
+    browser.wait(lambda: browser.image_widths() == [160, 160, 160])
+    assert browser.focused() == "Grüße aus Köln"
+    assert browser.driver.title == "Grüße aus Köln · Jobs"
+    browser.driver.back()
+    browser.wait(lambda: len(browser.job_ids()) == 11)
+
+
+def test_a_file_is_saved_under_its_original_name(running: Running, browser: Browser) -> None:
+    browser.visit(running.page, f"#/jobs/{WITH_IMAGES}", running.token)
+    for name in ("Grüße aus Köln.png", "東京の夜.png"):
+        browser.press(f"[aria-label='Download {name}']")
+        saved = browser.downloads / name
+        browser.wait(saved.exists)
+        assert saved.read_bytes().startswith(b"\x89PNG")
+    browser.see(JOB)
+
+
+def test_a_file_opens_in_a_tab_of_its_own(running: Running, browser: Browser) -> None:
+    browser.visit(running.page, f"#/jobs/{WITH_IMAGES}", running.token)
+    driver = browser.driver
+    here = driver.current_window_handle
+    browser.press("[aria-label='Open garden.png']")
+    browser.wait(lambda: len(driver.window_handles) == 2)
+    driver.switch_to.window(next(tab for tab in driver.window_handles if tab != here))
+    browser.wait(lambda: driver.current_url.startswith(running.aws.endpoint))
+    assert demo.object_uuid(WITH_IMAGES, "garden.png") in driver.current_url
+    driver.close()
+    driver.switch_to.window(here)
+
+
+def test_results_are_read_and_failures_have_their_reason(
+    running: Running, browser: Browser
+) -> None:
+    browser.visit(running.page, f"#/jobs/{FAILED_IN_PART}", running.token)
+    browser.wait(lambda: len(browser.seen(f"{JOB} summary")) == 2)
+    [reason] = browser.seen(f"{JOB} .reason")
+    assert reason.text == f"Not processed: {demo.FAILURE}"
+    browser.press(f"{JOB} summary")
+    text = browser.see(f"{JOB} pre", "labels").text
+    assert json.loads(text) == {"labels": ["sky", "house"]}
+    assert "\n" in text
+
+
+def test_a_refresh_says_whether_anything_has_changed(running: Running, browser: Browser) -> None:
+    browser.visit(running.page, token=running.token)
+    browser.wait(lambda: len(browser.job_ids()) == 11)
+    browser.press(f"{LIST} .refresh")
+    browser.see("#status", "Nothing has changed.")
+    assert running.statuses("GET /jobs/list")[-2:] == [200, 304]
+    running.put_job(13, demo.Job("queued", "Brand new", ["new.png"]))
+    browser.press(f"{LIST} .refresh")
+    browser.see("#status", "Up to date.")
+    assert browser.job_ids()[:2] == ["Job 13", "Job 12"]
+    browser.press(f"{LIST} a", "Brand new")
+    browser.see(f"{JOB} .state", "Waiting in the queue to be processed")
+    browser.press(f"{JOB} .refresh")
+    browser.see("#status", "Nothing has changed.")
+    assert running.statuses("GET /jobs/get")[-2:] == [200, 304]
+    running.table.delete_item(Key={"userId": running.alice, "jobId": 13})
+    browser.press(f"{JOB} .refresh")
+    browser.see("#error", "There is no job with this job-id")
+
+
+def test_a_job_is_deleted_only_when_confirmed(running: Running, browser: Browser) -> None:
+    running.put_job(14, demo.demo_jobs()[WITH_IMAGES - 1]._replace(name="To be deleted"))
+    browser.visit(running.page, "#/jobs/14", running.token)
+    browser.press(f"{JOB} .danger")
+    browser.see("dialog", "“To be deleted”, its 3 files and their results go for good.")
+    assert browser.focused() == "Cancel"
+    browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    browser.wait(lambda: not browser.seen("dialog"))
+    assert browser.focused() == "Delete …"
+    browser.press(f"{JOB} .danger")
+    browser.press("dialog .confirm")
+    browser.see("#status", "“To be deleted” is deleted.")
+    assert browser.wait(browser.job_ids)[0] == "Job 12"
+    assert browser.focused() == "Your jobs"
+    prefix = f"{running.alice}/14/"
+    assert "Contents" not in running.aws.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+
+
+def test_a_token_that_has_expired_leads_back_to_the_log_in(
+    running: Running, browser: Browser
+) -> None:
+    cognito = running.aws.client("cognito-idp")
+    client = cognito.create_user_pool_client(
+        UserPoolId=running.pool.arn.rpartition("/")[2],
+        ClientName="brief",
+        ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH"],
+        IdTokenValidity=1,
+        TokenValidityUnits={"IdToken": "seconds"},
+    )["UserPoolClient"]
+    brief = running.pool._replace(client_id=client["ClientId"])
+    token = log_in(cognito, brief, ALICE)["IdToken"]
+    headers = {"Authorization": token}
+    http = urllib3.PoolManager()
+    browser.wait(
+        lambda: http.request("GET", f"{running.api}/jobs/list", headers=headers).status == 401
+    )
+    browser.visit(running.page, f"#/jobs/{QUEUED}", token)
+    browser.see("#error", "Your session has ended. Please log in again.")
+    assert browser.focused() == "email"
+    browser.type("#email", ALICE)
+    browser.type("#password", PASSWORD + Keys.ENTER)
+    browser.see(f"{JOB} h1", "Waiting")
+    assert browser.seen("#error") == []
+
+
+def test_an_api_that_is_down_is_said_plainly(running: Running, browser: Browser) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    with page_server(nobody, running.aws.endpoint, running.pool.client_id) as page:
+        browser.visit(page, token=running.token)
+        browser.see("#error", "The API cannot be reached.")
+        browser.press(f"{LIST} .refresh")
+        browser.see("#error", "The API cannot be reached.")
+
+
+def test_sixty_jobs_come_page_by_page(running: Running, browser: Browser) -> None:
+    cognito = running.aws.client("cognito-idp")
+    user_id = create_user(cognito, running.pool, "bob@example.com")
+    for job_id in range(1, 61):
+        date = f"2026-02-01 12:00:{job_id:02}.000000000 UTC"
+        running.table.put_item(Item={"userId": user_id, "jobId": job_id, "date": date})
+    token = log_in(cognito, running.pool, "bob@example.com")["IdToken"]
+    browser.visit(running.page, token=token)
+    for count in (20, 40, 60):
+        browser.wait(lambda count=count: len(browser.job_ids()) == count)  # type: ignore[misc]
+        if count < 60:
+            browser.press(f"{LIST} .more")
+    assert browser.job_ids() == [f"Job {job_id}" for job_id in range(60, 0, -1)]
+    assert browser.seen(f"{LIST} .more") == []
+    browser.press(f"{LIST} .refresh")
+    browser.see("#status", "Nothing has changed.")
+    assert running.statuses("GET /jobs/list")[-3:] == [304] * 3
+    running.table.delete_item(Key={"userId": user_id, "jobId": 59})
+    browser.press(f"{LIST} .refresh")
+    browser.see("#status", "Up to date.")
+    assert len(browser.job_ids()) == 59
+
+
+def test_a_delete_that_gets_503_is_asked_again_in_time(
+    running: Running, browser: Browser, tmp_path: Path
+) -> None:
+    """An API whose DynamoDB fails, until the API gives up once."""
+    item = {"userId": {"S": running.alice}, "jobId": {"N": "15"}, "jobName": {"S": "Busy"}}
+    answers = [
+        Scripted(200, json.dumps({"Item": item})),
+        *[Scripted(500)] * 4,
+        Scripted(200, json.dumps({"Items": []})),
+    ]
+    port = free_port()
+    api = f"http://127.0.0.1:{port}"
+    log = tmp_path / "api.log"
+    with (
+        scripted_server(*answers) as dynamodb,
+        page_server(api, running.aws.endpoint, running.pool.client_id) as page,
+        local_api(
+            running.aws,
+            running.pool.arn,
+            port,
+            log,
+            AWS_ENDPOINT_URL_DYNAMODB=dynamodb.url,
+        ) as process,
+    ):
+        wait_for(f"{api}/jobs/list", process)
+        browser.visit(page, "#/jobs/15", running.token)
+        browser.press(f"{JOB} .danger")
+        browser.press("dialog .confirm")
+        browser.see("dialog .note", "The service is busy.")
+        browser.see("dialog .note", "Trying again in 5 s …")
+        assert not browser.see("dialog .confirm").is_enabled()
+        browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+        browser.see("dialog progress")
+        browser.see("#status", "“Busy” is deleted.")
+        browser.see(f"{LIST} .empty")
+    asked = running._replace(api_log=log)
+    assert asked.statuses("DELETE /jobs/delete") == [503, 200]
+
+
+def test_what_a_name_says_is_text_and_never_markup(running: Running, browser: Browser) -> None:
+    markup = "<img src=x onerror=document.title='taken'>"
+    running.put_job(16, demo.Job("success", markup, [f"{markup}.png"], finished=True))
+    browser.visit(running.page, token=running.token)
+    browser.press(f"{LIST} a", markup)
+    assert browser.see(f"{JOB} h1").text == markup
+    assert browser.see(f"{JOB} h3").text == f"{markup}.png"
+    browser.wait(lambda: browser.image_widths() == [160])
+    assert browser.driver.title == f"{markup} · Jobs"
+    running.table.delete_item(Key={"userId": running.alice, "jobId": 16})
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The source of axe-core, which looks for barriers to people with disabilities."""
+    if not (npm := shutil.which("npm")):
+        if "CI" in os.environ:
+            pytest.fail("No npm was found, which fetches axe-core.")
+        pytest.skip("No npm was found, which fetches axe-core. Install Node.js.")
+    folder = tmp_path_factory.mktemp("axe")
+    subprocess.run([npm, "pack", "--silent", AXE], cwd=folder, check=True, stdout=subprocess.PIPE)
+    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        source = archive.extractfile("package/axe.min.js")
+        assert source is not None
+        return source.read().decode()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1200], ids=["narrow", "wide"])
+def test_every_view_is_free_of_barriers_and_fits(
+    width: int, scheme: str, running: Running, browser: Browser, axe: str
+) -> None:
+    browser.look(width, scheme)
+    browser.visit(running.page)
+    browser.see(LOGIN)
+    assert barriers(browser, axe) == []
+    browser.visit(running.page, token=running.token)
+    browser.see(f"{LIST} a")
+    assert barriers(browser, axe) == []
+    browser.press(f"{LIST} a", "Holiday, failed in part")
+    browser.press(f"{JOB} summary")
+    browser.see(f"{JOB} pre", "labels")
+    assert barriers(browser, axe) == []
+    browser.press(f"{JOB} .danger")
+    browser.see("dialog")
+    assert barriers(browser, axe) == []
+
+
+def barriers(browser: Browser, axe: str) -> list[str]:
+    """What axe-core finds in what is shown now, and whether it is wider than the window."""
+    browser.driver.execute_script(axe)
+    found = browser.driver.execute_async_script(
+        "axe.run().then((found) => arguments[0](found.violations))"
+    )
+    seen = [f"{v['id']}: {node['html']}" for v in found for node in v["nodes"]]
+    script = "return document.documentElement.scrollWidth > innerWidth"
+    return seen + (["wider than the window"] if browser.driver.execute_script(script) else [])
+
+
+@pytest.mark.skipif("SCREENSHOT" not in os.environ, reason="SCREENSHOT=docs/page.png asks for it")
+def test_screenshot_for_the_readme(running: Running, browser: Browser) -> None:
+    browser.visit(running.page, token=running.token)
+    browser.press(f"{LIST} a", "Holiday, failed in part")
+    browser.press(f"{JOB} summary")
+    browser.see(f"{JOB} pre", "labels")
+    browser.wait(lambda: browser.image_widths() == [160, 160])
+    assert browser.driver.save_screenshot(os.environ["SCREENSHOT"])
