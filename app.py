@@ -34,12 +34,9 @@ def list_jobs(call: Call) -> Response:
     db = aws.service("dynamodb", settings, call.seconds_left)
     rows, end = jobs.list_jobs(db, settings, call.user_id, after, limit, edge.room())
     call.log["jobs"] = len(rows)
-    jobs_json = f"[{','.join(rows)}]"
-    next_cursor = call.next_cursor(end, *request)
-    etag = edge.etag(jobs_json, next_cursor or "")
-    if call.has(etag):
-        return edge.not_modified(etag)
-    return edge.answer(etag, jobs=jobs_json, next_cursor=next_cursor)
+    body = f'{{"jobs":[{",".join(rows)}]{call.next_cursor(end, *request)}}}'
+    etag = edge.etag(body)
+    return edge.not_modified(etag) if call.has(etag) else edge.answer(body, etag)
 
 
 @app.route("/jobs/get", methods=["GET"], authorizer=users, content_types=[])
@@ -62,12 +59,8 @@ def get_job(call: Call) -> Response:
     sign = urls.signer(settings, aws.region(settings), aws.credentials(), signed_at)
     results, end = urls.results(sign, keys, edge.room(job_info))
     call.log["urls"] = 2 * len(results)
-    return edge.answer(
-        etag,
-        job_info=job_info,
-        results=f"{{{','.join(results)}}}",
-        next_cursor=call.next_cursor(end, *request),
-    )
+    body = f'{{"job_info":{job_info},"results":{{{",".join(results)}}}'
+    return edge.answer(f"{body}{call.next_cursor(end, *request)}}}", etag)
 
 
 @app.route("/jobs/get-object-url", methods=["GET"], authorizer=users, content_types=[])
@@ -81,7 +74,7 @@ def get_object_url(call: Call) -> Response:
     signed_at = urls.window_start(time.time(), settings)
     sign = urls.signer(settings, aws.region(settings), aws.credentials(), signed_at, download_as)
     call.log["urls"] = 1
-    return edge.answer(url=f'"{sign(key)}"')
+    return edge.answer(f'{{"url":"{sign(key)}"}}')
 
 
 @app.route("/jobs/delete", methods=["DELETE"], authorizer=users)
@@ -96,4 +89,4 @@ def delete_job(call: Call) -> Response:
     files.delete_files(s3, settings.job_files_bucket, prefix, call.log)
     db = aws.service("dynamodb", settings, call.seconds_left)
     jobs.delete_entry(db, settings, call.user_id, job_id)
-    return edge.answer(message='"Ok"')
+    return edge.answer('{"message":"Ok"}')

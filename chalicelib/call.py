@@ -66,11 +66,12 @@ class Call:
             return None
         return decode_cursor(cursor, self._cursor_secret, self.user_id, *request)
 
-    def next_cursor(self, position: list[str] | None, *request: str) -> str | None:
-        """The cursor, as JSON text, to a position of this request; None where nothing follows."""
+    def next_cursor(self, position: list[str] | None, *request: str) -> str:
+        """The JSON member that leads on to a position of this request; "" where nothing follows."""
         if position is None:
-            return None
-        return f'"{encode_cursor(position, self._cursor_secret, self.user_id, *request)}"'
+            return ""
+        cursor = encode_cursor(position, self._cursor_secret, self.user_id, *request)
+        return f',"next_cursor":"{cursor}"'
 
     def has(self, etag: str) -> bool:
         """Whether If-None-Match names the tag, compared weakly (RFC 9110, section 13.1.2)."""

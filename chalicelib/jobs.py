@@ -150,16 +150,22 @@ def _items(db: Service, query: dict[str, Any], limit: int | None) -> Iterator[It
 
 
 def _row(item: Item) -> str:
-    # Written as text: json.dumps of a dict a row takes three times as long.
-    name, date = _value(item, "jobName", "S"), _value(item, "date", "S")
+    # Written as text, and without a call an attribute: a list may have 10,000 rows.
+    get = item.get
+    name, date = get("jobName", _ABSENT).get("S"), get("date", _ABSENT).get("S")
     return (
-        f'{{"job_id":{_value(item, "jobId", "N")}'
+        f'{{"job_id":{get("jobId", _ABSENT).get("N", "0")}'
         f',"job_name":{"null" if name is None else encode_basestring_ascii(name)}'
         f',"date":{"null" if date is None else encode_basestring_ascii(date)}'
-        f',"total_size":{_value(item, "contentLength", "N")}'
-        f',"credits_spent":{_value(item, "creditsSpent", "N")}'
-        f"{_status_members(_value(item, 'status', 'S'))}}}"
+        f',"total_size":{_number_text(get("contentLength", _ABSENT).get("N", "0"))}'
+        f',"credits_spent":{_number_text(get("creditsSpent", _ABSENT).get("N", "0"))}'
+        f"{_status_members(get('status', _ABSENT).get('S'))}}}"
     )
+
+
+@lru_cache(maxsize=1024)
+def _number_text(text: str) -> str:
+    return str(_plain("N", text))
 
 
 @lru_cache(maxsize=256)
