@@ -25,6 +25,7 @@ from dev.emulated_aws import (
 )
 from dev.processes import free_port, wait_for
 from dev.run import local_api
+from tests import openapi
 
 EMAIL = "alice@example.com"
 JOB_WITH_IMAGES = 7
@@ -49,12 +50,17 @@ class Running(NamedTuple):
         headers: dict[str, str] | None = None,
         **query: str | int,
     ) -> urllib3.BaseHTTPResponse:
-        """Call the API, as Alice where no token is given; an empty token sends no header."""
+        """Call the API, as Alice where no token is given; an empty token sends no header.
+
+        Whatever it answers has to be what openapi.yaml says.
+        """
         token = self.tokens["IdToken"] if token is None else token
         sent = ({"Authorization": token} if token else {}) | (headers or {})
         names = {name.replace("_", "-"): value for name, value in query.items()}
         url = f"{self.url}{path}?{urlencode(names, quote_via=quote)}"
-        return self.http.request(method, url, headers=sent, retries=False)
+        answer = self.http.request(method, url, headers=sent, retries=False)
+        openapi.check(method, path, answer.status, answer.headers, answer.data)
+        return answer
 
     def put_job(self, job_id: int) -> dict[str, str]:
         """A finished job of Alice with real files; what its objects' files are called."""

@@ -1,0 +1,63 @@
+"""openapi.yaml as the judge of real answers."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from openapi_schema_validator import OAS31Validator
+
+ROOT = Path(__file__).parent.parent
+DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "openapi.yaml").read_text("utf-8"))
+
+
+def check(method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """Raise AssertionError where the document does not say that a route answers like this.
+
+    What is no route of the document, such as a preflight, passes.
+    """
+    operation = PATHS.get(path, {}).get(method.lower())
+    if operation is None:
+        return
+    said = operation["responses"].get(str(status))
+    assert said, f"openapi.yaml has no {status} for {method} {path}"
+    for name, header in said["headers"].items():
+        assert name in headers, f"{method} {path} answered {status} without {name}"
+        value = headers[name]
+        validate(int(value) if header["schema"]["type"] == "integer" else value, header["schema"])
+    if "content" not in said:
+        assert body == b""
+        return
+    [(media_type, content)] = said["content"].items()
+    assert headers["Content-Type"] == media_type
+    validate(json.loads(body), content["schema"])
+
+
+def validate(value: Any, schema: dict[str, Any]) -> None:
+    """Raise AssertionError where the schema does not allow the value."""
+    validator = OAS31Validator(schema, format_checker=OAS31Validator.FORMAT_CHECKER)
+    faults = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
+    assert not faults, faults
+
+
+def _resolved(node: Any) -> Any:
+    """The node with its references followed, and with no members but those that it names.
+
+    Callers are told to expect new members, so the document cannot forbid them; here they are ones
+    that somebody forgot to write down.
+    """
+    if isinstance(node, list):
+        return [_resolved(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        target: Any = DOCUMENT
+        for name in node["$ref"].removeprefix("#/").split("/"):
+            target = target[name]
+        return _resolved(target)
+    closed = {"additionalProperties": False} if "properties" in node else {}
+    return closed | {name: _resolved(each) for name, each in node.items()}
+
+
+PATHS: dict[str, Any] = _resolved(DOCUMENT["paths"])

@@ -1,0 +1,265 @@
+"""openapi.yaml against the app: its routes, parameters and answers, and types made from it."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chalice.app import Chalice
+from openapi_spec_validator import validate as validate_document
+
+from chalicelib.jobs import STATUS_MEANINGS
+from dev import demo
+from tests import openapi
+from tests.conftest import ALICE, Answer, Aws, Invoke
+
+NPM_PACKAGES = ("openapi-typescript@7.13.0", "typescript@5.9.3")
+# 2026-01-07 12:02:30 UTC
+NOW = 1767787350
+FINISHED, PROCESSED = 6, 9
+IMAGE = demo.object_uuid(7, "Grüße aus Köln.png")
+OBJECT = {"job-id": "7", "object-uuid": IMAGE}
+# What each example of the document answers.
+REQUESTS: dict[str, tuple[str, str, dict[str, str], dict[str, Any]]] = {
+    "twoOfMany": ("GET", "/jobs/list", {"limit": "2"}, {}),
+    "none": ("GET", "/jobs/list", {}, {"user": "nobody"}),
+    "finished": ("GET", "/jobs/get", {"job-id": str(FINISHED)}, {}),
+    "unfinished": ("GET", "/jobs/get", {"job-id": str(PROCESSED)}, {}),
+    "missing": ("GET", "/jobs/get", {"job-id": "99"}, {}),
+    "show": ("GET", "/jobs/get-object-url", OBJECT, {}),
+    "save": (
+        "GET",
+        "/jobs/get-object-url",
+        OBJECT | {"download-as": "Grüße aus Köln.png"},
+        {},
+    ),
+    "deleted": ("DELETE", "/jobs/delete", {"job-id": "99"}, {}),
+    "text": (
+        "DELETE",
+        "/jobs/delete",
+        {"job-id": "1"},
+        {"headers": {"content-type": "text/plain"}},
+    ),
+    "jobIdMissing": ("GET", "/jobs/get", {}, {}),
+    "jobIdBad": ("GET", "/jobs/get", {"job-id": "one"}, {}),
+    "objectUuidMissing": ("GET", "/jobs/get-object-url", {"job-id": "1"}, {}),
+    "objectUuidBad": ("GET", "/jobs/get-object-url", {"job-id": "1", "object-uuid": "a/b"}, {}),
+    "limitBad": ("GET", "/jobs/list", {"limit": "0"}, {}),
+    "cursorBad": ("GET", "/jobs/list", {"cursor": "1"}, {}),
+    "downloadAsBad": ("GET", "/jobs/get-object-url", OBJECT | {"download-as": "a/b"}, {}),
+    "unauthorized": ("GET", "/jobs/list", {}, {"user": None}),
+    "unavailable": ("DELETE", "/jobs/delete", {"job-id": "1"}, {"seconds_left": 1}),
+    "fault": ("GET", "/jobs/list", {}, {}),
+}
+
+
+def examples() -> Iterator[tuple[str, str, dict[str, Any], Any]]:
+    """Each example: its status, its name, its schema, its value."""
+    for path in openapi.PATHS.values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                for content in response.get("content", {}).values():
+                    for name, example in content.get("examples", {}).items():
+                        yield status, name, content["schema"], example["value"]
+
+
+def test_the_document_is_valid_openapi() -> None:
+    validate_document(openapi.DOCUMENT)
+
+
+def test_the_document_has_the_apps_routes_with_their_authorizer(app: Chalice) -> None:
+    routes = {
+        (path, method.lower(), getattr(route.authorizer, "name", None))
+        for path, methods in app.routes.items()
+        for method, route in methods.items()
+    }
+    [security] = openapi.DOCUMENT["security"]
+    [authorizer] = security
+    said = {(path, method, authorizer) for path, item in openapi.PATHS.items() for method in item}
+    assert said == routes
+    assert not any("security" in operation for item in openapi.PATHS.values() for operation in item)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("job-id", ["1", "1000000000000000", "0", "-1", "1000000000000001", "one", "1.5", ""]),
+        ("limit", ["1", "1000", "0", "1001", "all", ""]),
+        (
+            "object-uuid",
+            ["a", "a-b_C.png", "x" * 128 + ".0123456789abcdef", "x" * 129, "-a", "a.b.c", "ä", ""],
+        ),
+        ("download-as", ["a", "ä b.png", "x" * 255, "x" * 256, "a/b", "a\\b", "a\x7f", "\x9f", ""]),
+        ("cursor", [""]),
+    ],
+)
+def test_a_parameter_is_what_the_document_says(
+    name: str, values: list[str], invoke: Invoke, emulated: Aws, credentials: None
+) -> None:
+    for path, item in openapi.PATHS.items():
+        [(method, operation)] = item.items()
+        said = {each["name"]: each for each in operation["parameters"] if each["in"] == "query"}
+        if name not in said:
+            continue
+        good = {other: each["example"] for other, each in said.items() if each.get("required")}
+        for value in values:
+            answer = invoke(method.upper(), path, good | {name: value})
+            about = answer.json.get("affected_query_parameter", "").partition(":")[0]
+            taken = answer.status != 400 or about != name
+            assert taken == is_valid(value, said[name]["schema"]), (path, value)
+        if said[name].get("required"):
+            del good[name]
+            assert invoke(method.upper(), path, good).status == 400
+
+
+def is_valid(value: str, schema: dict[str, Any]) -> bool:
+    whole = schema["type"] == "integer" and re.fullmatch(r"-?\d+", value)
+    try:
+        openapi.validate(int(value) if whole else value, schema)
+    except AssertionError:
+        return False
+    return True
+
+
+def test_the_document_has_every_parameter_and_no_other() -> None:
+    names = {
+        each["name"]
+        for item in openapi.PATHS.values()
+        for operation in item.values()
+        for each in operation["parameters"]
+    }
+    assert names == {"job-id", "object-uuid", "limit", "cursor", "download-as", "If-None-Match"}
+
+
+def test_every_example_is_what_the_app_answers(
+    invoke: Invoke, emulated: Aws, credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {name: (status, value) for status, name, _, value in examples()}
+    assert {
+        name: (str(a.status), a.json) for name, a in answers(invoke, emulated, monkeypatch)
+    } == said
+
+
+def answers(
+    invoke: Invoke, emulated: Aws, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[str, Answer]]:
+    monkeypatch.setattr("app.time.time", lambda: NOW)
+    for job_id, job in enumerate(demo.demo_jobs(), start=1):
+        if len(job.files) < 100:
+            emulated.table.put_item(Item=demo.job_data(ALICE, job_id, job)[0])
+    for name, (method, path, query, more) in REQUESTS.items():
+        if name == "fault":
+            emulated.table.delete()
+        yield name, invoke(method, path, query, **more)
+
+
+def test_every_example_is_valid_by_its_schema() -> None:
+    for _, _, schema, value in examples():
+        openapi.validate(value, schema)
+
+
+def test_the_document_has_every_status_and_its_meaning() -> None:
+    lines = openapi.DOCUMENT["components"]["schemas"]["Status"]["description"].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    said = {status: meaning for status, meaning, _ in rows}
+    assert said == STATUS_MEANINGS | {
+        "processing_N%": "Being processed, N% done",
+        "anything else": "Unknown status",
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "changed", "body"),
+    [
+        (404, {}, '{"message": "A status that the list does not have"}'),
+        (200, {"ETag": None}, '{"jobs": []}'),
+        (200, {"Access-Control-Allow-Origin": None}, '{"jobs": []}'),
+        (200, {"Cache-Control": "no-store"}, '{"jobs": []}'),
+        (200, {"Content-Type": "text/html"}, '{"jobs": []}'),
+        (200, {}, '{"jobs": [], "forgotten": 1}'),
+        (200, {}, '{"jobs": [{}]}'),
+        (200, {}, '{"next_cursor": "a"}'),
+        (304, {}, '{"jobs": []}'),
+        (401, {"Cache-Control": "no-store"}, '{"Message": "Unauthorized"}'),
+        (503, {"Cache-Control": "no-store"}, '{"message": "Without Retry-After"}'),
+    ],
+)
+def test_an_answer_that_the_document_does_not_have_is_refused(
+    status: int, changed: dict[str, str | None], body: str
+) -> None:
+    headers = {
+        "Content-Type": "application/json",
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Expose-Headers": "ETag,Retry-After",
+        "Cache-Control": "private, no-cache",
+        "ETag": '"a"',
+    }
+    openapi.check("GET", "/jobs/list", 200, headers, b'{"jobs": []}')
+    sent = {name: value for name, value in (headers | changed).items() if value is not None}
+    with pytest.raises(AssertionError):
+        openapi.check("GET", "/jobs/list", status, sent, body.encode())
+
+
+CONSUMER = """
+import type { components, paths } from "./openapi";
+import { ApiError, jobsApi } from "./api.js";
+
+type Schemas = components["schemas"];
+type Same<One, Other> = [One, Other] extends [Other, One] ? true : false;
+const api = jobsApi("https://api.example.com", async () => "token", (seconds) => seconds + 1);
+type Answer<Route extends keyof typeof api> = Awaited<ReturnType<(typeof api)[Route]>>;
+
+// What api.js says of itself is what the document says.
+export const list: Same<Omit<Answer<"list">, "etag">, Schemas["JobList"]> = true;
+export const whole: Same<Omit<Answer<"get">, "etag">, Schemas["WholeJob"]> = true;
+export const url: Same<Answer<"objectUrl">, Schemas["ObjectUrl"]["url"]> = true;
+
+export const query: paths["/jobs/get-object-url"]["get"]["parameters"]["query"] = {
+  "job-id": 1,
+  "object-uuid": "a.png",
+  "download-as": "a b.png",
+};
+// @ts-expect-error job-id must be there
+export const incomplete: typeof query = { "object-uuid": "a.png" };
+
+export async function use(): Promise<string> {
+  const { jobs, next_cursor } = await api.list({ limit: 20 });
+  await api.list({ cursor: next_cursor });
+  try {
+    const job = await api.get(jobs[0].job_id);
+    // @ts-expect-error a job may have no name
+    const name: string = job.job_info.job_name;
+    return name + job.results["a.png"].full + (await api.objectUrl(1, "a.png"));
+  } catch (error) {
+    await api.delete(1);
+    return error instanceof ApiError ? error.message : "";
+  }
+}
+"""
+
+
+def test_types_made_from_the_document_compile_and_fit_the_client(tmp_path: Path) -> None:
+    if not (npm := shutil.which("npm")):
+        if "CI" in os.environ:
+            pytest.fail("No npm was found, which runs openapi-typescript and tsc.")
+        pytest.skip("No npm was found, which runs openapi-typescript and tsc. Install Node.js.")
+    shutil.copy(openapi.ROOT / "dev" / "page" / "api.js", tmp_path)
+    shutil.copy(openapi.ROOT / "openapi.yaml", tmp_path)
+    (tmp_path / "consumer.ts").write_text(CONSUMER)
+    commands = (
+        "openapi-typescript openapi.yaml --output openapi.d.ts",
+        "tsc --noEmit --strict --allowJs --checkJs --target es2022 --module esnext "
+        "--moduleResolution bundler --lib es2022,dom,dom.iterable openapi.d.ts consumer.ts",
+    )
+    packages = [f"--package={package}" for package in NPM_PACKAGES]
+    done = subprocess.run(
+        [npm, "exec", "--yes", *packages, "--call", " && ".join(commands)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
