@@ -422,6 +422,26 @@ def test_a_delete_that_gets_503_is_asked_again_in_time(
     assert asked.statuses("DELETE /jobs/delete") == [503, 200]
 
 
+def test_a_job_of_more_results_than_one_answer_holds_is_shown_whole(
+    running: Running, browser: Browser
+) -> None:
+    # The files that are shown first have the results that are answered last.
+    names = {f"f{number:04}": f"part {8000 - number}" for number in range(8000)}
+    key = {"userId": running.alice, "jobId": 17}
+    running.table.put_item(Item={**key, "objectUuidNames": names, "status": "success"})
+    asked = len(running.statuses("GET /jobs/get"))
+    browser.visit(running.page, "#/jobs/17", running.token)
+    browser.see(f"{JOB} h2", "8,000 files")
+    assert running.statuses("GET /jobs/get")[asked:] == [200, 200]
+    assert [card.text for card in browser.seen(f"{JOB} summary")] == ["Result"] * 24
+    browser.press(f"{JOB} .more")
+    assert browser.wait(browser.focused) == "Open"
+    assert len(browser.seen(f"{JOB} summary")) == 48
+    browser.press(f"{JOB} .refresh")
+    browser.see("#status", "Nothing has changed.")
+    running.table.delete_item(Key=key)
+
+
 def test_what_a_name_says_is_text_and_never_markup(running: Running, browser: Browser) -> None:
     markup = "<img src=x onerror=document.title='taken'>"
     running.put_job(16, demo.Job("success", markup, [f"{markup}.png"], finished=True))

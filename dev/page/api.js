@@ -52,8 +52,9 @@ export class ApiError extends Error {
 }
 
 const TRIES = 4;
-// The API itself answers 503; the other three are API Gateway's, and name no time to wait.
+// 503 is the API's own; the others are API Gateway's: too many requests, no answer, a late one.
 const ASK_AGAIN = [429, 502, 503, 504];
+// Where no Retry-After says otherwise.
 const WAIT_SECONDS = 2;
 // API Gateway ends a request after 29 seconds.
 const TIMEOUT_MILLISECONDS = 35_000;
