@@ -1,0 +1,332 @@
+"""Nothing is lost: deletes and reads over a network that fails, by Lambdas that die, in races."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+from chalice.app import Chalice
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chalicelib import aws, files
+from dev.emulated_aws import BUCKET, TABLE, EmulatedAws, create_bucket, create_table, emulated_aws
+from tests.conftest import ALICE, BOB, ENVIRON, Answer
+from tests.faulty_network import Fault, FaultyNetwork, faulty_network
+from tests.lambda_instance import SOAK, Instance, Invocation, invoke, lambda_instance
+
+# The least number of faults that a run must have injected, to be worth its name.
+LEAST_FAULTS = 3_000 if SOAK else 200
+EXAMPLES = 600 if SOAK else 40
+PREFIX = f"{ALICE}/1/"
+DELETE = Invocation("/jobs/delete", {"job-id": 1}, ALICE)
+GET = Invocation("/jobs/get", {"job-id": 1}, ALICE)
+LIST = Invocation("/jobs/list", {}, ALICE)
+NEIGHBOURS = ((ALICE, 10), (ALICE, 11), (BOB, 1))
+
+
+class Job(NamedTuple):
+    """What is left of a job, as AWS itself says."""
+
+    entry: bool
+    versions: list[str]
+    uploads: list[str]
+
+
+NOTHING = Job(entry=False, versions=[], uploads=[])
+
+
+class World(NamedTuple):
+    """The emulated AWS, asked directly, and the network through which the API reaches it."""
+
+    emulator: EmulatedAws
+    s3: Any
+    dynamodb: Any
+    network: FaultyNetwork
+
+    @property
+    def environ(self) -> dict[str, str]:
+        endpoints = {f"AWS_ENDPOINT_URL_{name}": self.network.url for name in ("S3", "DYNAMODB")}
+        return ENVIRON | self.emulator.environ | endpoints
+
+    def job(self, user: str = ALICE, job_id: int = 1) -> Job:
+        where = {"Bucket": BUCKET, "Prefix": f"{user}/{job_id}/"}
+        page = self.s3.list_object_versions(**where)
+        uploads = self.s3.list_multipart_uploads(**where).get("Uploads", [])
+        item = self.dynamodb.get_item(TableName=TABLE, Key=key(user, job_id))
+        return Job(
+            "Item" in item,
+            sorted(
+                f"{v['Key']} {v['VersionId']}"
+                for v in page.get("Versions", []) + page.get("DeleteMarkers", [])
+            ),
+            sorted(upload["Key"] for upload in uploads),
+        )
+
+    def put_entry(self, user: str = ALICE, job_id: int = 1) -> None:
+        item = key(user, job_id) | {"date": {"S": f"2026 {job_id}"}, "status": {"S": "success"}}
+        self.dynamodb.put_item(TableName=TABLE, Item=item)
+
+    def put(self, name: str, kind: str = "object") -> None:
+        """An object of Alice's job 1, rewritten or with a delete marker, or an unfinished upload"""
+        where = {"Bucket": BUCKET, "Key": PREFIX + name}
+        if kind == "upload":
+            upload_id = self.s3.create_multipart_upload(**where)["UploadId"]
+            self.s3.upload_part(**where, UploadId=upload_id, PartNumber=1, Body=b"part")
+            return
+        self.s3.put_object(**where, Body=b"content")
+        if kind == "rewritten":
+            self.s3.put_object(**where, Body=b"other content")
+        elif kind == "deleted":
+            self.s3.delete_object(**where)
+
+    def remove_job(self) -> None:
+        """Everything of Alice's job 1, by another way than the API's."""
+        page = self.s3.list_object_versions(Bucket=BUCKET, Prefix=PREFIX)
+        for version in page.get("Versions", []) + page.get("DeleteMarkers", []):
+            where = {name: version[name] for name in ("Key", "VersionId")}
+            self.s3.delete_object(Bucket=BUCKET, **where)
+        uploads = self.s3.list_multipart_uploads(Bucket=BUCKET, Prefix=PREFIX).get("Uploads", [])
+        for upload in uploads:
+            where = {name: upload[name] for name in ("Key", "UploadId")}
+            self.s3.abort_multipart_upload(Bucket=BUCKET, **where)
+        self.dynamodb.delete_item(TableName=TABLE, Key=key(ALICE, 1))
+
+    def neighbours(self) -> list[Job]:
+        return [self.job(*neighbour) for neighbour in NEIGHBOURS]
+
+
+def key(user: str, job_id: int) -> dict[str, Any]:
+    return {"userId": {"S": user}, "jobId": {"N": str(job_id)}}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with emulated_aws(tmp_path_factory.mktemp("faults")) as emulator:
+        s3, dynamodb = emulator.client("s3"), emulator.client("dynamodb")
+        create_bucket(s3)
+        create_table(dynamodb)
+        port = int(emulator.endpoint.rpartition(":")[2])
+        with faulty_network(port) as network, pytest.MonkeyPatch.context() as patch:
+            world = World(emulator, s3, dynamodb, network)
+            for user, job_id in NEIGHBOURS:
+                world.put_entry(user, job_id)
+                for name in ("a.png", "results/a.png.json"):
+                    s3.put_object(Bucket=BUCKET, Key=f"{user}/{job_id}/{name}", Body=b"x")
+                s3.create_multipart_upload(Bucket=BUCKET, Key=f"{user}/{job_id}/b.png")
+            for name, value in world.environ.items():
+                patch.setenv(name, value)
+            aws._client.cache_clear()
+            yield world
+        aws._client.cache_clear()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pauses between attempts, short time-outs, and more than one DeleteObjects at a time."""
+    monkeypatch.setattr(aws, "time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr(aws, "READ_SECONDS", 0.15)
+    monkeypatch.setattr(files, "KEYS_A_REQUEST", 2)
+    aws._client.cache_clear()
+
+
+# --- Faults
+
+KINDS = st.sampled_from(["object", "rewritten", "deleted", "upload"])
+NAMES = st.sampled_from(["DONE", "a.png", "b.png", "results/a.png.json", "results/ü &<.json"])
+CONTENTS = st.lists(st.tuples(NAMES, KINDS), min_size=1, max_size=6)
+# Two of each but the stalls, which take their time.
+FAULT = st.sampled_from([*[None] * 6, *Fault, *list(Fault)[: Fault.STALL.value - 1]])
+FAULTS = st.lists(FAULT, min_size=2, max_size=12)
+REQUESTS = st.sampled_from([DELETE, DELETE, DELETE, GET, LIST])
+
+
+def test_a_file_never_outlives_its_entry_whatever_fails(
+    app: Chalice, world: World, quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = world.neighbours()
+    injected = world.network.injected
+    injected.clear()
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=not SOAK,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(
+        has_entry=st.sampled_from([True, True, True, False]),
+        contents=CONTENTS,
+        steps=st.lists(st.tuples(REQUESTS, FAULTS), min_size=1, max_size=4),
+    )
+    def whatever_fails(
+        has_entry: bool,
+        contents: list[tuple[str, str]],
+        steps: list[tuple[Invocation, list[Fault | None]]],
+    ) -> None:
+        world.network.plan()
+        world.remove_job()
+        for content in contents:
+            world.put(*content)
+        if has_entry:
+            world.put_entry()
+        for request, faults in steps:
+            had = world.job()
+            world.network.plan(*faults)
+            answer = invoke(app, request, seconds=6)
+            check(answer, request, had, has=world.job())
+        assert world.neighbours() == before
+        world.network.plan()
+        assert invoke(app, DELETE).status == 200
+        assert world.job() == NOTHING
+
+    whatever_fails()
+    total = sum(injected.values())
+    with capsys.disabled():
+        print(f"\n{total} faults injected:", {fault.name: n for fault, n in injected.items()})
+    assert set(injected) == set(Fault)
+    assert total >= LEAST_FAULTS
+
+
+def check(answer: Answer, request: Invocation, had: Job, has: Job) -> None:
+    """The promise, for a request that found the job as it `had` been and left what it `has`."""
+    if request is not DELETE:
+        assert has == had
+        assert answer.status in (
+            {200, 503} | ({404} if request is GET and not had.entry else set())
+        )
+        return
+    assert answer.status in (200, 500, 503)
+    if answer.status == 200:
+        assert has == NOTHING
+    if has.versions or has.uploads:
+        assert has.entry == had.entry
+    assert set(has.versions) <= set(had.versions)
+    assert set(has.uploads) <= set(had.uploads)
+
+
+@pytest.mark.parametrize("seconds", [3.5, 6, 9] if SOAK else [5])
+def test_an_answer_comes_in_time_from_a_network_that_only_stalls(
+    seconds: float, app: Chalice, world: World
+) -> None:
+    """With the time-outs that are deployed, in real time."""
+    world.remove_job()
+    world.put_entry()
+    world.put("a.png")
+    for good_requests in range(4) if SOAK else [2]:
+        world.network.plan(*[None] * good_requests, *[Fault.STALL] * 99)
+        aws._client.cache_clear()
+        answer = invoke(app, DELETE, seconds)
+        assert answer.status == 503
+        assert world.job().entry
+    world.network.plan()
+    assert invoke(app, DELETE).status == 200
+
+
+# --- A Lambda that dies, and races
+
+
+def put_job(world: World) -> None:
+    world.network.plan()
+    world.remove_job()
+    world.put_entry()
+    for name, kind in (("a.png", "rewritten"), ("b.png", "upload"), ("c.png", "deleted")):
+        world.put(name, kind)
+
+
+@pytest.mark.parametrize("fault", [Fault.STALL, Fault.STALL_ANSWER], ids=["before", "after"])
+def test_a_file_never_outlives_its_entry_wherever_the_lambda_dies(
+    fault: Fault, app: Chalice, world: World
+) -> None:
+    before = world.neighbours()
+    for killed in itertools.count():
+        put_job(world)
+        had = world.job()
+        world.network.plan(*[None] * killed, fault)
+        with lambda_instance(world.environ, DELETE) as instance:
+            if not is_held(world, instance):
+                break
+            instance.kill()
+        has = world.job()
+        if has.versions or has.uploads:
+            assert has.entry
+        assert set(has.versions) <= set(had.versions)
+        world.network.plan()
+        assert invoke(app, DELETE).status == 200
+        assert world.job() == NOTHING
+    assert world.job() == NOTHING
+    assert killed >= 8
+    assert world.neighbours() == before
+
+
+def is_held(world: World, instance: Instance) -> bool:
+    """Wait until a request of the instance stalls; False where it has answered before."""
+    while not world.network.stalled.wait(0.005):
+        if instance.has_answered():
+            return False
+    return True
+
+
+def writes_a_result(world: World) -> None:
+    world.put("results/late.png.json")
+
+
+def completes_an_upload(world: World) -> None:
+    """As the uploader does; where the upload was aborted before, S3 refuses."""
+    where = {"Bucket": BUCKET, "Key": f"{PREFIX}b.png"}
+    for upload in world.s3.list_multipart_uploads(Bucket=BUCKET, Prefix=PREFIX).get("Uploads", []):
+        where["UploadId"] = upload["UploadId"]
+        parts = world.s3.list_parts(**where)["Parts"]
+        done = [{name: part[name] for name in ("PartNumber", "ETag")} for part in parts]
+        world.s3.complete_multipart_upload(**where, MultipartUpload={"Parts": done})
+
+
+def updates_the_entry(world: World) -> None:
+    """Without the condition that writers must set: a stub may come back."""
+    world.dynamodb.update_item(
+        TableName=TABLE,
+        Key=key(ALICE, 1),
+        UpdateExpression="SET #s = :s",
+        ExpressionAttributeNames={"#s": "status"},
+        ExpressionAttributeValues={":s": {"S": "success"}},
+    )
+
+
+def deletes_it_too(world: World) -> None:
+    with lambda_instance(world.environ, DELETE) as other:
+        assert other.answer().status == 200
+
+
+def reads_it(world: World) -> None:
+    for request, statuses in ((LIST, {200}), (GET, {200, 404})):
+        with lambda_instance(world.environ, request) as other:
+            assert other.answer().status in statuses
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [writes_a_result, completes_an_upload, updates_the_entry, deletes_it_too, reads_it],
+)
+def test_whatever_happens_during_a_delete_none_fails_and_another_leaves_nothing(
+    meanwhile: Callable[[World], None], app: Chalice, world: World
+) -> None:
+    """Somebody does something between each two requests of a delete."""
+    before = world.neighbours()
+    for held in itertools.count():
+        put_job(world)
+        world.network.plan(*[None] * held, Fault.STALL)
+        with lambda_instance(world.environ, DELETE) as instance:
+            if not is_held(world, instance):
+                break
+            meanwhile(world)
+            world.network.released.set()
+            assert instance.answer().status == 200
+        world.network.plan()
+        if meanwhile in (deletes_it_too, reads_it):
+            assert world.job() == NOTHING
+        assert invoke(app, DELETE).status == 200
+        assert world.job() == NOTHING
+        assert invoke(app, GET).status == 404
+    assert held >= 8
+    assert world.neighbours() == before
