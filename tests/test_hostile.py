@@ -1,0 +1,334 @@
+"""Nobody gets in: hostile claims, parameters, headers, bytes; what one user learns of another."""
+
+import http.client
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from chalice.app import Chalice
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chalicelib import aws
+from chalicelib.config import Settings
+from dev.emulated_aws import BUCKET, TABLE
+from tests.conftest import ALICE, BOB, Answer, Aws, id_token_claims
+from tests.lambda_instance import ROUTES, SOAK, Invocation, check_answer, invoke
+from tests.test_local import Running, running
+
+__all__ = ["running"]  # a fixture
+
+hostile = settings(
+    max_examples=3_000 if SOAK else 150,
+    deadline=None,
+    derandomize=not SOAK,
+    # The emulated AWS stays what it is: what hostile requests delete is put back by none.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+NASTY = [
+    "",
+    " ",
+    "1",
+    "10",
+    "0",
+    "-1",
+    "1.0",
+    "1e3",
+    "٣",
+    "1\n",
+    "1\r\nSet-Cookie: a=b",
+    "a.png",
+    "../10/a.png",
+    "..%2f10%2fa.png",
+    "results/a.png.json",
+    f"../../{BOB}/1/a.png",
+    '"><script>alert(1)</script>',
+    "'; DROP TABLE jobs; --",
+    "{{7*7}}",
+    "${jndi:ldap://x}",
+    "a\0b",
+    "\ud800",
+    "\u202egnp.exe",
+    'a"; filename="b',
+    "*",
+    'W/"x", *',
+    "[]",
+    "W10",
+    "AAAAAAAAAAAAAAAAAAAAAFsiMSJd",
+    "9" * 5_000,
+    "x" * 9_000,
+    # A cursor of lists in lists in lists.
+    "AAAAAAAAAAAAAAAAAAAAAFtb" + "W1tb" * 2_000,
+]
+TEXT = st.sampled_from(NASTY) | st.text(max_size=40)
+PARAMETERS = [
+    "job-id",
+    "job_id",
+    "object-uuid",
+    "object_uuid",
+    "limit",
+    "cursor",
+    "download-as",
+    "user_id",
+    "userId",
+    "__proto__",
+]
+QUERIES = st.dictionaries(
+    st.sampled_from(PARAMETERS) | TEXT, st.lists(TEXT, min_size=1, max_size=2), max_size=5
+)
+# A request that would be answered but for what the query overlays it with.
+GOOD_QUERY = {"job-id": ["1"], "object-uuid": ["a.png"]}
+HEADERS = st.dictionaries(
+    st.sampled_from(
+        ["If-None-Match", "Content-Type", "Origin", "Host", "X-Forwarded-Host", "Authorization"]
+    )
+    | st.text(min_size=1, max_size=10),
+    TEXT,
+    max_size=4,
+)
+PATHS = st.sampled_from([*ROUTES])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=5,
+)
+CLAIMS = JSON | st.fixed_dictionaries(
+    {"token_use": st.just("id") | JSON, "sub": st.sampled_from([f"{ALICE}/1", f"{BOB}\n"]) | JSON}
+)
+
+Asked = list[tuple[str, dict[str, Any]]]
+
+
+@pytest.fixture
+def asked(emulated: Aws, settings: Settings, credentials: None) -> Iterator[Asked]:
+    """All that the API asks AWS, in the end: each operation and its request. Bob has data too."""
+    requests: Asked = []
+
+    def record(params: dict[str, Any], model: Any, **_: Any) -> None:
+        requests.append((model.name, params))
+
+    for user in (ALICE, BOB):
+        for job_id in (1, 10):
+            emulated.put_job(user, job_id, status="success", objectUuidNames={"a.png": "a.png"})
+            emulated.put_objects(f"{user}/{job_id}/a.png")
+    for name in ("dynamodb", "s3"):
+        client = aws._client(settings, name)
+        client.meta.events.register_first("before-parameter-build", record)
+    yield requests
+    aws._client.cache_clear()
+
+
+def check_reach(answer: Answer, user: str, asked: Asked) -> None:
+    """Whatever is asked of AWS or signed is the user's own, and of one job where it names one."""
+    own_job = re.compile(re.escape(user) + r"/[1-9][0-9]{0,15}/[^/].*|(?<=/)$", re.DOTALL)
+    for operation, request in asked:
+        if operation in ("GetItem", "DeleteItem", "Query"):
+            assert request["TableName"] == TABLE
+            keys = [request[name] for name in ("Key", "ExclusiveStartKey") if name in request]
+            partitions = [key["userId"] for key in keys]
+            if operation == "Query":
+                assert request["KeyConditionExpression"] == "userId = :user_id"
+                partitions.append(request["ExpressionAttributeValues"][":user_id"])
+            assert partitions
+            assert all(partition == {"S": user} for partition in partitions)
+            continue
+        assert operation in (
+            "ListMultipartUploads",
+            "ListObjectVersions",
+            "DeleteObjects",
+            "AbortMultipartUpload",
+        )
+        assert request["Bucket"] == BUCKET
+        if operation.startswith("List"):
+            assert re.fullmatch(re.escape(user) + r"/[1-9][0-9]{0,15}/", request["Prefix"])
+        objects = request.get("Delete", {}).get("Objects", [request])
+        for key in [o["Key"] for o in objects if "Key" in o]:
+            assert own_job.fullmatch(key)
+    if answer.status == 200:
+        for url in re.findall(r'https://[^"]*', answer.body):
+            assert urlsplit(url).netloc == f"{BUCKET}.s3.eu-central-1.amazonaws.com"
+            assert own_job.fullmatch(unquote(urlsplit(url).path)[1:])
+            assert "\n" not in unquote(url)
+            assert "\r" not in unquote(url)
+
+
+@hostile
+@given(path=PATHS, query=QUERIES, headers=HEADERS)
+def test_no_parameter_or_header_leads_beyond_the_callers_own(
+    path: str,
+    query: dict[str, list[str]],
+    headers: dict[str, str],
+    app: Chalice,
+    asked: Asked,
+) -> None:
+    asked.clear()
+    answer = invoke(app, Invocation(path, GOOD_QUERY | query, ALICE, headers=headers))
+    assert answer.status < 500
+    check_reach(answer, ALICE, asked)
+    # A 415 names the content type, which may be the same text.
+    if answer.status not in (200, 415):
+        for values in query.values():
+            # Short ones may be part of any message.
+            assert not any(len(value) > 9 and value in answer.body for value in values)
+
+
+@hostile
+@given(path=PATHS, claims=CLAIMS, headers=HEADERS)
+def test_no_claims_but_an_id_tokens_reach_anything(
+    path: str, claims: Any, headers: dict[str, str], app: Chalice, asked: Asked
+) -> None:
+    asked.clear()
+    answer = invoke(app, Invocation(path, GOOD_QUERY, claims=claims, headers=headers))
+    if answer.status in (401, 415):  # a DELETE of another content type is refused before
+        assert asked == []
+        return
+    # Hypothesis may well write a valid user id.
+    assert claims["token_use"] == "id"
+    assert re.fullmatch(r"[A-Za-z0-9_:-]{1,128}", claims["sub"])
+    check_reach(answer, claims["sub"], asked)
+
+
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize("sub", ["..", ".", "", "a/b", f"{ALICE}/10", "*", "a\\b", "a%2Fb", "a b"])
+def test_no_sub_that_could_be_a_path_reaches_anything(
+    path: str, sub: str, app: Chalice, asked: Asked
+) -> None:
+    answer = invoke(app, Invocation(path, GOOD_QUERY, claims=id_token_claims(sub)))
+    assert (answer.status, asked) == (401, [])
+
+
+def raw_answer(running: Running, method: str, target: str, headers: dict[str, bytes]) -> Answer:
+    """What comes back for exactly these bytes."""
+    netloc = urlsplit(running.url).netloc
+    connection = http.client.HTTPConnection(netloc, timeout=10)
+    try:
+        connection.putrequest(method, target, skip_accept_encoding=True)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        got = connection.getresponse()
+        return Answer(got.status, dict(got.getheaders()), got.read().decode("ascii"))
+    finally:
+        connection.close()
+
+
+ESCAPES = st.lists(
+    st.sampled_from(
+        ["%00", "%0d%0aSet-Cookie:x=y", "%FF", "%ED%A0%80", "%2e%2e%2f", "%u0041", *"%+;=&?a1"]
+    )
+    | st.sampled_from([f"{name}=" for name in PARAMETERS])
+    | st.just("x" * 6_000),
+    max_size=8,
+).map("".join)
+
+
+@settings(hostile, max_examples=1_000 if SOAK else 60)
+@given(
+    path=PATHS,
+    query=ESCAPES,
+    tag=st.binary(max_size=30).map(lambda b: re.sub(rb"[\x00-\x1f\x7f]", b"", b)),
+    bearer=st.sampled_from([b"", b"Bearer ", b"bearer ", b"Bearer  "]),
+)
+def test_no_bytes_on_the_wire_get_an_unclean_answer(
+    path: str, query: str, tag: bytes, bearer: bytes, running: Running
+) -> None:
+    token = bearer + running.tokens["IdToken"].encode()
+    headers = {"Authorization": token, "If-None-Match": tag}
+    answer = raw_answer(running, ROUTES[path], f"{path}?job-id=1&{query}", headers)
+    sent = ("Server", "Date", "Content-Length")
+    contract = {name: value for name, value in answer.headers.items() if name not in sent}
+    check_answer(answer.status, contract, answer.body)
+    assert answer.status < 500
+    assert (answer.status == 401) == (bearer in (b"bearer ", b"Bearer  "))
+
+
+# --- Isolation
+
+
+def every_request(job_id: int) -> list[Invocation]:
+    query = {"job-id": job_id}
+    return [
+        Invocation("/jobs/get", query),
+        Invocation("/jobs/get", query, headers={"If-None-Match": "*"}),
+        Invocation("/jobs/get-object-url", query | {"object-uuid": "a.png"}),
+        Invocation("/jobs/delete", query),
+    ]
+
+
+@pytest.fixture
+def both(emulated: Aws, credentials: None) -> None:
+    """Alice and Bob with a job each, which the other has not: 1 and 2; and both have 3 and 4."""
+    for user, job_ids in ((ALICE, (1, 3, 4)), (BOB, (2, 3, 4))):
+        for job_id in job_ids:
+            names = {f"{user}-{n}.png": "x.png" for n in range(3)}
+            emulated.put_job(user, job_id, status="success", jobName=user, objectUuidNames=names)
+            emulated.put_objects(f"{user}/{job_id}/a.png", f"{user}/{job_id}/results/a.png.json")
+
+
+@pytest.mark.parametrize(("caller", "others_job"), [(ALICE, 2), (BOB, 1), (None, 1), (None, 2)])
+def test_no_answer_tells_another_users_job_from_a_missing_one(
+    caller: str | None, others_job: int, app: Chalice, emulated: Aws, both: None
+) -> None:
+    """By status, headers, body: all is alike but the job id that the caller has sent."""
+    missing_job = 7
+    files_before = emulated.versions()
+    entries_before = emulated.table.scan()["Items"]
+    for theirs, missing in zip(every_request(others_job), every_request(missing_job), strict=True):
+        got, expected = (
+            invoke(app, request._replace(user=caller)) for request in (theirs, missing)
+        )
+        assert (got.status, got.headers) == (expected.status, expected.headers)
+        assert got.status == 401 if caller is None else got.status in (200, 404)
+        if "url" in got.json:
+            # The signature covers the key, so it differs.
+            got, expected = (
+                Answer(a.status, a.headers, re.sub(r"(?<=Signature=)\w+", "", a.body))
+                for a in (got, expected)
+            )
+            key = f"{caller}/{others_job}/".encode().decode()
+            assert key in got.body
+            expected = expected._replace(
+                body=expected.body.replace(f"{caller}/{missing_job}/", key)
+            )
+        assert got.body == expected.body
+    assert emulated.versions() == files_before
+    assert emulated.table.scan()["Items"] == entries_before
+
+
+@pytest.mark.parametrize(("owner", "thief"), [(ALICE, BOB), (BOB, ALICE), (ALICE, None)])
+def test_cursors_and_tags_of_one_user_are_worth_nothing_to_another(
+    owner: str, thief: str | None, app: Chalice, both: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = invoke(app, Invocation("/jobs/list", {"limit": 1}, owner))
+    stolen_page = {"limit": 1, "cursor": page.json["next_cursor"]}
+    refused = invoke(app, Invocation("/jobs/list", stolen_page, thief))
+    made_up = invoke(app, Invocation("/jobs/list", stolen_page | {"cursor": "AAAA"}, thief))
+    assert refused == made_up
+    assert refused.status == (401 if thief is None else 400)
+
+    their_job = 1 if owner == ALICE else 2
+    for path, query in (("/jobs/list", {}), ("/jobs/get", {"job-id": 3})):
+        tag = invoke(app, Invocation(path, query, owner)).headers["ETag"]
+        headers = {"If-None-Match": tag}
+        assert invoke(app, Invocation(path, query, owner, headers=headers)).status == 304
+        got = invoke(app, Invocation(path, query, thief, headers=headers))
+        assert got == invoke(app, Invocation(path, query, thief))
+        assert got.status == (401 if thief is None else 200)
+    tag = invoke(app, Invocation("/jobs/get", {"job-id": their_job}, owner)).headers["ETag"]
+    got = invoke(
+        app, Invocation("/jobs/get", {"job-id": their_job}, thief, headers={"If-None-Match": tag})
+    )
+    assert got == invoke(app, Invocation("/jobs/get", {"job-id": 7}, thief))
+
+
+@pytest.mark.parametrize(("caller", "other"), [(ALICE, BOB), (BOB, ALICE)])
+def test_no_answer_holds_anything_of_another_user(
+    caller: str, other: str, app: Chalice, both: None
+) -> None:
+    for request in [Invocation("/jobs/list"), *every_request(3)[::2], *every_request(2)[:1]]:
+        answer = invoke(app, request._replace(user=caller))
+        assert other not in json.dumps([answer.headers, answer.body])
