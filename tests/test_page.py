@@ -96,11 +96,11 @@ class Browser:
             self.driver.execute_script("sessionStorage.setItem('token', arguments[0])", token)
         self.driver.get(f"{page}/{view}")
 
-    def wait(self, condition: Callable[[], T]) -> T:
+    def wait(self, condition: Callable[[], T], awaited: str = "") -> T:
         """What the condition gives as soon as that is true."""
         passing = (NoSuchElementException, StaleElementReferenceException)
         wait = WebDriverWait(self.driver, WAIT_SECONDS, 0.02, passing)
-        return wait.until(lambda _: condition())
+        return wait.until(lambda _: condition(), awaited)
 
     def seen(self, selector: str) -> list[WebElement]:
         found = self.driver.find_elements(By.CSS_SELECTOR, selector)
@@ -113,9 +113,9 @@ class Browser:
             for element in self.seen(selector):
                 if text in element.text:
                     return element
-            raise NoSuchElementException(f"{selector} with the text {text!r}")
+            raise NoSuchElementException
 
-        return self.wait(look)
+        return self.wait(look, f"{selector} with the text {text!r}")
 
     def press(self, selector: str, text: str = "") -> None:
         self.see(selector, text).click()
@@ -166,7 +166,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         api = f"http://127.0.0.1:{port}"
         log = folder / "api.log"
         with (
-            page_server(api, aws.endpoint, pool.client_id) as page,
+            page_server(api, aws.endpoint, pool.client_id, ALICE, PASSWORD) as page,
             # Only this page's origin: so the browser itself shows that the setting is right.
             local_api(aws, pool.arn, port, log, ALLOWED_ORIGIN=page) as process,
         ):
@@ -220,8 +220,8 @@ def browser(chromium: Browser) -> Iterator[Browser]:
 
 def test_who_logs_in_sees_every_job(running: Running, browser: Browser) -> None:
     browser.visit(running.page)
-    browser.type("#email", ALICE)
-    browser.type("#password", "not it")
+    # The demo user's address and password are filled in.
+    browser.see("#password").send_keys("x")
     browser.press(f"{LOGIN} button")
     browser.see("#error", "Incorrect username or password.")
     browser.type("#password", PASSWORD + Keys.ENTER)
@@ -235,6 +235,7 @@ def test_who_logs_in_sees_every_job(running: Running, browser: Browser) -> None:
     assert cells[4] == "1.5"
     browser.press("header button", "Log out")
     browser.see(LOGIN)
+    assert browser.job_ids() == []
     browser.driver.refresh()
     browser.see(LOGIN)
 
@@ -248,6 +249,16 @@ def test_the_images_of_a_job_come_from_presigned_urls(running: Running, browser:
     assert browser.driver.title == "Grüße aus Köln · Jobs"
     browser.driver.back()
     browser.wait(lambda: len(browser.job_ids()) == 11)
+
+
+def test_a_job_is_reached_by_the_keyboard_alone(running: Running, browser: Browser) -> None:
+    browser.visit(running.page, token=running.token)
+    browser.see(f"{LIST} a", "A status of tomorrow")
+    for key, then in ((Keys.TAB, "Refresh"), (Keys.TAB, "A status of tomorrow")):
+        browser.driver.switch_to.active_element.send_keys(key)
+        assert browser.focused() == then
+    browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    browser.see(f"{JOB} h1", "A status of tomorrow")
 
 
 def test_a_file_is_saved_under_its_original_name(running: Running, browser: Browser) -> None:
@@ -469,8 +480,9 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
         return source.read().decode()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1200], ids=["narrow", "wide"])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(360, "dark"), (1200, "light")], ids=["narrow and dark", "wide and light"]
+)
 def test_every_view_is_free_of_barriers_and_fits(
     width: int, scheme: str, running: Running, browser: Browser, axe: str
 ) -> None:

@@ -34,8 +34,20 @@
  * @property {string | null} status
  */
 
-/** @typedef {{ jobs: Job[], next_cursor?: string, etag: string }} JobList */
-/** @typedef {{ job_info: JobInfo, results: Record<string, { full: string, min: string }>, next_cursor?: string, etag: string }} WholeJob */
+/**
+ * @typedef {object} JobList
+ * @property {Job[]} jobs
+ * @property {string} [next_cursor] where more follows
+ * @property {string} etag
+ */
+
+/**
+ * @typedef {object} WholeJob
+ * @property {JobInfo} job_info
+ * @property {Record<string, { full: string, min: string }>} results URLs of JSON files
+ * @property {string} [next_cursor] not there: get() has put all results together
+ * @property {string} etag
+ */
 
 /** What the API answered instead of a success, or that it did not answer. */
 export class ApiError extends Error {

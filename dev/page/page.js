@@ -17,7 +17,7 @@ const config = await (await fetch("config.json")).json();
 const api = jobsApi(
   config.api,
   () => sessionStorage.getItem("token"),
-  (seconds, why) => say(`${why} Trying again in ${seconds} s …`),
+  (seconds, why) => say(`${why} Trying again in ${seconds}\u00a0s\u00a0…`),
 );
 
 // What is shown: the pages of the list, and one job with how many of its files are to be seen.
@@ -56,7 +56,8 @@ function only(view) {
 function showLogin(message) {
   visits++;
   sessionStorage.removeItem("token");
-  [pages, shownJob] = [[], undefined];
+  shownJob = undefined;
+  forgetList();
   deletion.close();
   only(loginView);
   say("");
@@ -97,6 +98,12 @@ async function loadMore() {
   finishList();
   if (rows.length) find("a", rows[0]).focus();
   tell(`${counted(rows.length, "job")} more.`);
+}
+
+function forgetList() {
+  pages = [];
+  find("tbody", listView).replaceChildren();
+  for (const part of ["table", ".empty", ".more"]) find(part, listView).hidden = true;
 }
 
 function finishList() {
@@ -213,7 +220,8 @@ function showResult(details, urls, fileName) {
 
 /** Open a URL in a tab of its own: where it is a download, no tab stays, and neither goes ours. */
 function follow(url) {
-  Object.assign(document.createElement("a"), { href: url, target: "_blank", rel: "noopener" }).click();
+  const link = document.createElement("a");
+  Object.assign(link, { href: url, target: "_blank", rel: "noopener" }).click();
 }
 
 // Deletion
@@ -236,7 +244,7 @@ async function deleteJob() {
   try {
     await api.delete(shownJob.job_info.job_id);
     deletion.close();
-    pages = [];
+    forgetList();
     // So that the browser does not lead back to it.
     history.replaceState(null, "", "#");
     await show();
