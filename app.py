@@ -72,9 +72,9 @@ def get_object_url(call: Call) -> Response:
     key = files.object_key(call.user_id, call.job_id(), call.object_uuid())
     download_as = call.download_as()
     signed_at = urls.window_start(time.time(), settings)
-    sign = urls.signer(settings, aws.region(settings), aws.credentials(), signed_at, download_as)
+    sign = urls.signer(settings, aws.region(settings), aws.credentials(), signed_at)
     call.log["urls"] = 1
-    return edge.answer(f'{{"url":"{sign(key)}"}}')
+    return edge.answer(f'{{"url":"{sign(key, download_as)}"}}')
 
 
 @app.route("/jobs/delete", methods=["DELETE"], authorizer=users)

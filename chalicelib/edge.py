@@ -48,6 +48,11 @@ def handles(app: Chalice, cursor_secret: str) -> Callable[..., Callable[[], Resp
 
 def answer_all(cors: CORSConfig) -> Callable[[Request, Callable[[Request], Response]], Response]:
     """The one middleware: errors to answers, headers on every answer, one log line a request."""
+    headers = {
+        **cors.get_access_control_headers(),
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+    }
 
     def middleware(request: Request, get_response: Callable[[Request], Response]) -> Response:
         started = time.perf_counter()
@@ -60,12 +65,7 @@ def answer_all(cors: CORSConfig) -> Callable[[Request, Callable[[Request], Respo
         if isinstance(response.body, dict):
             # Chalice's own refusals, 405 and 415.
             response.body = json.dumps({"message": response.body["Message"]})
-        response.headers = {
-            **cors.get_access_control_headers(),
-            "Content-Type": "application/json",
-            "Cache-Control": "no-store",
-            **response.headers,
-        }
+        response.headers = {**headers, **response.headers}
         _log(request, response.status_code, time.perf_counter() - started, error)
         return response
 

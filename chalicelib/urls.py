@@ -10,6 +10,7 @@ import hmac
 import re
 import time
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from urllib.parse import quote, urlsplit
 
@@ -33,17 +34,14 @@ def window_start(now: float, settings: Settings) -> int:
     return int(now) // settings.url_window_seconds * settings.url_window_seconds
 
 
+@lru_cache(maxsize=2)
 def signer(
-    settings: Settings,
-    region: str,
-    credentials: Credentials,
-    signed_at: int,
-    download_as: str | None = None,
-) -> Callable[[str], str]:
+    settings: Settings, region: str, credentials: Credentials, signed_at: int
+) -> Callable[..., str]:
     """A function from an object's key to its presigned GET URL, signed for the instant signed_at.
 
     The URL is good from then for the window and the expiry, hence for the expiry at the least.
-    With download_as it makes a browser save the object under that name.
+    With download_as, a file name, it makes a browser save the object under that name.
     """
     access_key, secret_key, token = credentials
     base, host, root = _address(settings.job_files_bucket, region, settings.s3_endpoint)
@@ -62,20 +60,22 @@ def signer(
     }
     if token:
         parameters["X-Amz-Security-Token"] = token
-    if download_as is not None:
-        # boto3 puts what belongs to the operation first.
-        parameters = {"response-content-disposition": attachment(download_as)} | parameters
     pairs = [f"{name}={quote(value, safe='')}" for name, value in parameters.items()]
-    query = "&".join(pairs)
-    after_path = f"\n{'&'.join(sorted(pairs))}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
+    query, sorted_query = "&".join(pairs), "&".join(sorted(pairs))
+    headers = f"\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
     before_hash = f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n"
 
-    def sign(key: str) -> str:
+    def sign(key: str, download_as: str | None = None) -> str:
+        first = last = ""
+        if download_as is not None:
+            # boto3 puts what belongs to the operation first; sorted, it comes last.
+            pair = f"response-content-disposition={quote(attachment(download_as), safe='')}"
+            first, last = f"{pair}&", f"&{pair}"
         path = f"{root}{quote(key, safe='/~')}"
-        canonical_request = f"GET\n{path}{after_path}".encode()
+        canonical_request = f"GET\n{path}\n{sorted_query}{last}{headers}".encode()
         string_to_sign = f"{before_hash}{hashlib.sha256(canonical_request).hexdigest()}".encode()
         signature = hmac.digest(signing_key, string_to_sign, "sha256").hex()
-        return f"{base}{path}?{query}&X-Amz-Signature={signature}"
+        return f"{base}{path}?{first}{query}&X-Amz-Signature={signature}"
 
     return sign
 

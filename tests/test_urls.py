@@ -62,9 +62,8 @@ def both(
         client.meta.region_name,
         ("AKIDEXAMPLE", "secret", token),
         instant(date),
-        download_as,
     )
-    return theirs, sign(key)
+    return theirs, sign(key, download_as)
 
 
 def instant(amz_date: str) -> int:
