@@ -1,0 +1,234 @@
+"""DynamoDB and S3 as both sides of the comparison see them: quick, in memory, on 127.0.0.1.
+
+`python -m bench.stub LATENCY_SECONDS` prints its URL, then answers until it is ended. It holds the
+jobs and the objects below. Lists come in pages, 1 MB resp. 1,000 keys each; what is deleted is gone
+from the next list. GET /read-capacity answers with the units that queries used since last asked.
+"""
+
+import asyncio
+import json
+import math
+import re
+import sys
+import uuid
+import zlib
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+Item = dict[str, dict[str, Any]]
+
+FILES, JOBS, WIDE_JOBS, WIDE_BYTES, OBJECTS = 1_000, 10_000, 1_000, 20_480, 3_000
+PAGE_BYTES, PAGE_KEYS = 1_048_576, 1_000
+MANY_JOBS_USER = "a11ce000-0000-4000-8000-000000000001"
+WIDE_JOBS_USER = "b0b00000-0000-4000-8000-000000000002"
+# The user's job of FILES files; those from FIRST_TO_DELETE on have OBJECTS objects each.
+JOB_WITH_FILES, FIRST_TO_DELETE = 1, 2
+IN_INDEX = {"userId", "jobId", "date", "jobName", "contentLength", "creditsSpent", "status"}
+
+
+def job(user_id: str, job_id: int, files: int) -> Item:
+    """A finished job's item, as DynamoDB's JSON has it."""
+    names = [f"{uuid.uuid5(uuid.NAMESPACE_URL, f'{job_id}/{file}')}.png" for file in range(files)]
+    seconds = f"{job_id // 3600 % 24:02}:{job_id // 60 % 60:02}:{job_id % 60:02}"
+    return {
+        "userId": {"S": user_id},
+        "jobId": {"N": str(job_id)},
+        "jobName": {"S": f"Scans of box {job_id}"},
+        "filesPath": {"S": f"{user_id}/{job_id}/"},
+        "date": {"S": f"2026-01-01 {seconds}.{job_id:09} UTC"},
+        "contentLength": {"N": str(job_id * 1234)},
+        "creditsSpent": {"N": f"{job_id / 2:g}"},
+        "email": {"S": "alice@example.com"},
+        "objectUuidNames": {"M": {name: {"S": f"scan {i:04}.png"} for i, name in enumerate(names)}},
+        "mediaLength": {"M": {name: {"N": "1"} for name in names}},
+        "failedToProcess": {"M": {}},
+        "status": {"S": "success"},
+    }
+
+
+def item_bytes(item: Item) -> int:
+    """An item's size by "DynamoDB item sizes and formats" of the developer guide."""
+
+    def value_bytes(kind: str, value: Any) -> int:
+        if kind == "N":
+            # One byte for each two significant digits, and one more.
+            return math.ceil(len(value.replace(".", "").strip("0")) / 2) + 1
+        if kind == "M":
+            inner = sum(len(k.encode()) + 1 + value_bytes(*v.popitem()) for k, v in copied(value))
+            return 3 + inner
+        return len(value.encode())
+
+    def copied(members: Item) -> list[tuple[str, dict[str, Any]]]:
+        return [(name, dict(value)) for name, value in members.items()]
+
+    return sum(len(k.encode()) + value_bytes(*v.popitem()) for k, v in copied(item))
+
+
+@cache
+def jobs(user_id: str) -> list[Item]:
+    """All jobs of a user, newest first."""
+    if user_id == WIDE_JOBS_USER:
+        items = [job(user_id, number, files=1) for number in range(WIDE_JOBS, 0, -1)]
+        for item in items:
+            item["padding"] = {"S": ""}
+            item["padding"] = {"S": "x" * (WIDE_BYTES - item_bytes(item))}
+        return items
+    return [job(user_id, number, files=2) for number in range(JOBS, 0, -1)]
+
+
+@cache
+def pages(user_id: str, index: bool, shown: frozenset[str]) -> list[tuple[bytes, int]]:
+    """The pages of a query of all of a user's jobs: the answer, and the bytes that it reads.
+
+    By an index are read what it holds of each item; from the table, whole items.
+    """
+    found: list[tuple[bytes, int]] = []
+    page: list[Item] = []
+    read = 0
+    for item in jobs(user_id):
+        held = {k: v for k, v in item.items() if k in IN_INDEX} if index else item
+        if read + item_bytes(held) > PAGE_BYTES:
+            found.append((query_answer(page, len(found) + 1), read))
+            page, read = [], 0
+        page.append({name: value for name, value in held.items() if name in shown})
+        read += item_bytes(held)
+    return [*found, (query_answer(page, None), read)]
+
+
+def query_answer(items: list[Item], next_page: int | None) -> bytes:
+    """A page of a query. Its position is the next page's number, in place of a job's."""
+    answer: dict[str, Any] = {"Items": items, "Count": len(items), "ScannedCount": len(items)}
+    if next_page:
+        position = {"userId": {"S": "u"}, "jobId": {"N": str(next_page)}, "date": {"S": "d"}}
+        answer["LastEvaluatedKey"] = position
+    return json.dumps(answer, separators=(",", ":")).encode()
+
+
+class Stub:
+    """The answers, each to one request."""
+
+    def __init__(self) -> None:
+        self.read_units = 0.0
+        self.objects: dict[str, dict[str, None]] = {}
+        get = job(MANY_JOBS_USER, JOB_WITH_FILES, FILES)
+        self.item = json.dumps({"Item": get}, separators=(",", ":")).encode()
+
+    def dynamodb(self, operation: str, request: dict[str, Any]) -> bytes:
+        """GetItem, DeleteItem, Query."""
+        if operation == "GetItem":
+            return self.item
+        if operation == "DeleteItem":
+            return b"{}"
+        [user_id] = request["ExpressionAttributeValues"].values()
+        names = request["ExpressionAttributeNames"]
+        shown = request["ProjectionExpression"].replace(" ", "").split(",")
+        shown = frozenset(names.get(name, name) for name in shown)
+        start = int(request.get("ExclusiveStartKey", {"jobId": {"N": "0"}})["jobId"]["N"])
+        answer, read = pages(user_id["S"], "IndexName" in request, shown)[start]
+        # "DynamoDB read and write operations", capacity unit consumption: a query's items count
+        # as one read, rounded up to 4 KB; one unit each, half of one if eventually consistent.
+        units = math.ceil(read / 4096)
+        self.read_units += units if request.get("ConsistentRead") else units / 2
+        return answer
+
+    def s3(self, method: str, query: dict[str, list[str]], body: str) -> bytes:
+        """ListObjects, ListObjectVersions, ListMultipartUploads, DeleteObjects."""
+        if method == "POST":
+            return self.delete_objects(re.findall("<Key>(.*?)</Key>", body), "<Quiet>true" in body)
+        prefix = query["prefix"][0]
+        if "uploads" in query:
+            result = "ListMultipartUploadsResult"
+            return f"<{result}><IsTruncated>false</IsTruncated></{result}>".encode()
+        after = query.get("key-marker", query.get("marker", [""]))[0]
+        keys = [key for key in self.below(prefix) if key > after]
+        page, more = keys[:PAGE_KEYS], len(keys) > PAGE_KEYS
+        common = (
+            "<LastModified>2026-01-01T12:00:00.000Z</LastModified>"
+            "<ETag>&quot;d41d8cd98f00b204e9800998ecf8427e&quot;</ETag><Size>1024</Size>"
+            "<StorageClass>STANDARD</StorageClass>"
+            "<Owner><ID>75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a</ID></Owner>"
+        )
+        if "versions" in query:
+            result, entry = "ListVersionsResult", "Version"
+            common += "<VersionId>3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrH</VersionId>"
+            common += "<IsLatest>true</IsLatest>"
+            names = ["NextKeyMarker", "NextVersionIdMarker"]
+        else:
+            result, entry, names = "ListBucketResult", "Contents", ["NextMarker"]
+        entries = "".join(f"<{entry}><Key>{quote(key)}</Key>{common}</{entry}>" for key in page)
+        markers = "".join(f"<{name}>{page[-1]}</{name}>" for name in names) if more else ""
+        return (
+            f"<{result}><Name>job-files</Name><Prefix>{prefix}</Prefix><MaxKeys>1000</MaxKeys>"
+            f"<EncodingType>url</EncodingType><IsTruncated>{str(more).lower()}</IsTruncated>"
+            f"{markers}{entries}</{result}>"
+        ).encode()
+
+    def below(self, prefix: str) -> dict[str, None]:
+        """The keys below a job's prefix, sorted."""
+        if prefix not in self.objects:
+            keys = (f"{prefix}results/{number:08}.png.json" for number in range(OBJECTS))
+            self.objects[prefix] = dict.fromkeys(keys)
+        return self.objects[prefix]
+
+    def delete_objects(self, keys: list[str], quiet: bool) -> bytes:
+        """Delete; what went is told unless the request is quiet."""
+        for key in keys:
+            self.objects[key.partition("results/")[0]].pop(key, None)
+        told = "" if quiet else "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in keys)
+        return f"<DeleteResult>{told}</DeleteResult>".encode()
+
+
+class Connection(asyncio.Protocol):
+    """HTTP/1.1, as much of it as botocore speaks: one request at a time, Content-Length."""
+
+    def __init__(self, stub: Stub, latency_seconds: float) -> None:
+        self.stub, self.latency_seconds = stub, latency_seconds
+        self.received = b""
+
+    def connection_made(self, transport: Any) -> None:
+        """Remember where to write."""
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Answer, once the request is whole."""
+        self.received += data
+        head, ended, body = self.received.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)\ncontent-length: *(\d+)", head)
+        if not ended or len(body) < int(length[1] if length else 0):
+            return
+        self.received = b""
+        answer = self.answer(head.decode(), body)
+        asyncio.get_running_loop().call_later(self.latency_seconds, self.transport.write, answer)
+
+    def answer(self, head: str, body: bytes) -> bytes:
+        """The whole answer to a request."""
+        method, target, _ = head.partition("\r\n")[0].split(" ")
+        kind = "application/xml"
+        operation = re.search(r"(?i)\nx-amz-target: *\w+\.(\w+)", head)
+        if target == "/read-capacity":
+            content = json.dumps(self.stub.read_units).encode()
+            self.stub.read_units = 0
+        elif operation:
+            kind = "application/x-amz-json-1.0"
+            content = self.stub.dynamodb(operation[1], json.loads(body))
+            kind += f"\r\nx-amz-crc32: {zlib.crc32(content)}"
+        else:
+            query = parse_qs(urlsplit(target).query, keep_blank_values=True)
+            content = self.stub.s3(method, query, body.decode())
+        headers = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}"
+        return f"{headers}\r\n\r\n".encode() + content
+
+
+async def serve(latency_seconds: float) -> None:
+    """Serve on a free port of 127.0.0.1, and print the URL."""
+    stub = Stub()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(stub, latency_seconds), "127.0.0.1", 0
+    )
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(float(sys.argv[1])))
