@@ -60,6 +60,10 @@ def markdown(rows: list[Row], peaks: list[tuple[str, float, float]], rounds: int
             "Written by `make bench`; medians of "
             f"{rounds} alternating rounds against one local stub of AWS.",
             "Only the ratios mean anything elsewhere. `bench/run.py` says what each row does.",
+            "Cold is from the process's start to its first answer, of the zips as shipped; "
+            "but for delete",
+            "the boto3 way got bytecode too, and in the row of bare Chalice that app stands in its "
+            "place.",
             "",
             f"- {cpu()}, {platform.system()}",
             f"- Python {platform.python_version()}, {libraries}",
