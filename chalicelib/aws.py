@@ -73,7 +73,10 @@ def _session() -> Any:
     # boto3's own session adds nothing that is used here, but 20 ms to a new Lambda instance.
     import botocore.session
 
-    return botocore.session.get_session()
+    session = botocore.session.get_session()
+    # No timestamp is read here, and parsing them is most of the work of a listing.
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
+    return session
 
 
 @cache
