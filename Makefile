@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 export PORT REGION STACK ALLOWED_ORIGIN ALARM_EMAIL
 
-.PHONY: run test package deploy
+.PHONY: run test soak bench package deploy audit secrets
 
 run: $(INSTALLED)
 	@$(BIN)/python -m dev.run
@@ -16,7 +16,22 @@ test: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest --cov --cov-report=term
+	$(BIN)/pytest --cov --cov-report=term --numprocesses 2 --dist loadfile
+
+# The long run of the faults, the hostile input and the load: about six minutes.
+soak: $(INSTALLED)
+	SOAK=1 $(BIN)/pytest -s tests/test_faults.py tests/test_hostile.py tests/test_load.py tests/test_deployed.py
+
+bench: $(INSTALLED)
+	$(BIN)/python -m bench.run
+
+# Known vulnerabilities of what Lambda gets; it asks an advisory database over the network.
+audit: $(INSTALLED)
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt
+
+# Secrets in what git tracks, beside those that .secrets.baseline knows to be examples.
+secrets: $(INSTALLED)
+	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
 
 package: $(INSTALLED)
 	$(BIN)/python -m dev.package
