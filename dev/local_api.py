@@ -5,6 +5,7 @@ Used as `chalice` is: `python -m dev.local_api local --stage local --port 8000`.
 """
 
 import os
+import warnings
 from typing import Any
 
 import jwt
@@ -47,6 +48,8 @@ def verify(token: str) -> None:
 
 
 if __name__ == "__main__":
+    # It says that nothing is verified, which is no longer so.
+    warnings.filterwarnings("ignore", message="CognitoUserPoolAuthorizer")
     # There is no other hook.
     setattr(local.LocalGatewayAuthorizer, "authorize", authorize)  # noqa: B010  mypy knows methods
     main()

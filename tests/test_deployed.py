@@ -20,6 +20,8 @@ from dev.emulated_aws import (
     emulated_aws,
     log_in,
 )
+from tests.lambda_instance import SOAK
+from tests.test_load import LOAD_SECONDS, load
 
 STACK = "jobs-api"
 ORIGIN = "https://app.example.com"
@@ -42,6 +44,11 @@ class Deployed(NamedTuple):
         return Pool(self.outputs["UserPoolArn"], self.outputs["UserPoolClientId"])
 
     @property
+    def url(self) -> str:
+        """The emulator's way to the stack's EndpointURL, which names a host of AWS."""
+        return f"{self.aws.endpoint}/restapis/{self.outputs['RestAPIId']}/api/_user_request_"
+
+    @property
     def bucket(self) -> str:
         return self.outputs["JobFilesBucketName"]
 
@@ -55,11 +62,9 @@ class Deployed(NamedTuple):
     ) -> urllib3.BaseHTTPResponse:
         token = self.tokens[user]["IdToken"] if token is None else token
         names = {name.replace("_", "-"): value for name, value in query.items()}
-        # The emulator's way to the stack's EndpointURL, which names a host of AWS.
-        url = f"{self.aws.endpoint}/restapis/{self.outputs['RestAPIId']}/api/_user_request_{path}"
         return self.http.request(
             method,
-            f"{url}?{urlencode(names)}",
+            f"{self.url}{path}?{urlencode(names)}",
             headers={"Authorization": token, "Origin": ORIGIN} if token else {"Origin": ORIGIN},
             retries=False,
         )
@@ -330,6 +335,20 @@ def test_the_log_group_gets_one_json_line_a_request(stack: Deployed) -> None:
     lines = [json.loads(message) for message in messages if message.startswith("{")]
     assert any(line["route"] == "GET /jobs/list" and line["status"] == 200 for line in lines)
     assert not any("X-Amz-Signature" in m or "eyJ" in m or "@example" in m for m in messages)
+
+
+@pytest.mark.skipif(not SOAK, reason="a minute: make soak")
+def test_many_callers_of_the_stack_at_once_get_clean_answers_of_their_own(
+    stack: Deployed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for job_id in range(1, 21):
+        stack.put_job(job_id, ALICE if job_id % 2 else BOB)
+    tokens = {stack.users[user]: stack.tokens[user]["IdToken"] for user in (ALICE, BOB)}
+    counts = load(stack.url, tokens, LOAD_SECONDS)
+    with capsys.disabled():
+        print(f"\n{counts.total()} calls in {LOAD_SECONDS} s:", dict(counts))
+    assert counts["/jobs/list", 200]
+    assert counts["/jobs/delete", 200]
 
 
 def test_an_update_of_the_stack_keeps_the_data(stack: Deployed) -> None:

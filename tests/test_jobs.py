@@ -162,6 +162,20 @@ def test_pages_of_any_limit_give_every_job_once_and_end(
     assert sorted(seen) == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_limit_is_reached_over_several_pages(
+    db: Service, emulated: Aws, settings: Settings
+) -> None:
+    with emulated.table.batch_writer() as batch:
+        for job_id in range(1, 16):
+            item = {"userId": ALICE, "jobId": job_id, "date": f"2026-{job_id:03}"}
+            batch.put_item(item | {"jobName": "n", "filesPath": "x" * 200_000})
+    recorder = Recorder(db)
+    rows, end = list_jobs(recorder, settings, limit=12)
+    assert [row["job_id"] for row in rows] == list(range(15, 3, -1))
+    assert end is not None
+    assert [request["Limit"] for request in recorder.requests] == [13, 9, 5, 1]
+
+
 def test_the_list_ends_before_a_row_that_no_longer_fits_and_goes_on_with_it(
     db: Service, emulated: Aws, settings: Settings
 ) -> None:
