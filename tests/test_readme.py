@@ -73,3 +73,9 @@ def test_a_message_that_is_explained_is_one_that_something_says(message: str) ->
     said = sources.replace("is {what_it_is}", "is not set")
     assert message in README
     assert message in said
+
+
+def test_the_performance_table_is_the_one_that_was_measured() -> None:
+    measured = (ROOT / "bench" / "results.md").read_text()
+    table = measured[measured.index("| what | unit") :].partition("\n\n")[0]
+    assert table in README
