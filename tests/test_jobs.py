@@ -350,3 +350,32 @@ def test_a_row_is_json_whatever_its_texts_hold(name: str, date: str, status: str
     assert row.isascii()
     read = json.loads(row)
     assert (read["job_name"], read["date"], read["status"]) == (name, date, status)
+
+
+NUMBERS = st.sampled_from(["0", "7", "-3", "0.5", "3.0", "1E+3", "1E-7", "9" * 38]).map(
+    lambda number: {"N": number}
+)
+TEXTS = st.builds(lambda text: {"S": text}, st.text())
+
+
+@given(
+    item=st.fixed_dictionaries(
+        {"jobId": st.just({"N": "1"})},
+        optional={
+            "jobName": TEXTS | st.just({"NULL": True}),
+            "date": TEXTS,
+            "contentLength": NUMBERS,
+            "creditsSpent": NUMBERS | st.just({"NULL": True}),
+            "status": TEXTS,
+        },
+    )
+)
+def test_a_row_written_as_text_says_what_the_whole_job_says(item: dict[str, Any]) -> None:
+    whole = json.loads(jobs.job_info(item))
+    [row], _ = jobs.list_jobs(
+        lambda *_, **__: {"Items": [item]}, load_settings(ENVIRON), ALICE, None, None, always
+    )
+    read = json.loads(row)
+    meaning = read.pop("status_meaning")
+    assert meaning == jobs.status_meaning(whole["status"])
+    assert read == {name: whole[name] for name in read}
