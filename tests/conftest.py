@@ -15,6 +15,7 @@ from chalicelib import aws
 from chalicelib.config import Settings, load_settings
 from dev import package
 from dev.emulated_aws import BUCKET, INDEX, REGION, TABLE, create_bucket, create_table
+from tests import openapi
 
 ENVIRON = {
     "USER_POOL_ARN": "arn:aws:cognito-idp:eu-central-1:123456789012:userpool/eu-central-1_Abc123",
@@ -137,6 +138,9 @@ def invoke(app: Chalice) -> Invoke:
     def invoke(*args: Any, seconds_left: float = 29, **kwargs: Any) -> Answer:
         answer = app(lambda_event(*args, **kwargs), Context(seconds_left))
         assert answer["multiValueHeaders"] == {}
+        openapi.check(
+            args[0], args[1], answer["statusCode"], answer["headers"], answer["body"].encode()
+        )
         return Answer(answer["statusCode"], answer["headers"], answer["body"])
 
     return invoke
