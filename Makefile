@@ -29,7 +29,8 @@ bench: $(INSTALLED)
 audit: $(INSTALLED)
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt
 
-# Secrets in what git tracks, beside those that .secrets.baseline knows to be examples.
+# Secrets in what git tracks, beside those that .secrets.baseline knows to be examples. It fails too
+# where their lines have moved, and writes the new ones: look, and commit.
 secrets: $(INSTALLED)
 	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
 
