@@ -34,7 +34,9 @@ def main() -> None:
     port = int(os.environ.get("PORT") or 8000)
     if is_taken(port):
         sys.exit(f"Port {port} is taken. Choose another one: make run PORT={port + 1}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGINT too: a shell starts what runs in the background with it ignored.
+    for stopped_by in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stopped_by, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory() as folder:
             serve(port, Path(folder))

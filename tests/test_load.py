@@ -55,7 +55,8 @@ def load(url: str, tokens: dict[str, str], seconds: float) -> Counter[tuple[str,
             answer = http.request(
                 method, url + path, headers={"Authorization": token}, retries=False
             )
-            assert answer.status in (200, 400, 404), answer.data
+            # The stage of a deployed stack lets so many a second through, and says so to the rest.
+            assert answer.status in (200, 400, 404, 429), answer.data
             assert answer.headers["Content-Type"] == "application/json"
             assert answer.headers["Access-Control-Allow-Origin"]
             assert set(answer.json()) & {"jobs", "job_info", "url", "message"}
