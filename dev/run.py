@@ -35,7 +35,7 @@ def main() -> None:
     if is_taken(port):
         sys.exit(f"Port {port} is taken. Choose another one: make run PORT={port + 1}")
     # SIGINT too: a shell starts what runs in the background with it ignored.
-    for stopped_by in (signal.SIGINT, signal.SIGTERM):
+    for stopped_by in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stopped_by, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory() as folder:

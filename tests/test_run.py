@@ -57,7 +57,11 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("stopped_by", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    "stopped_by",
+    [signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
+    ids=["Ctrl-C", "SIGTERM", "hang-up"],
+)
 def test_it_serves_what_it_says_and_ends_with_all_that_it_started(
     stopped_by: signal.Signals,
 ) -> None:
