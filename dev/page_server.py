@@ -43,7 +43,7 @@ class Handler(SimpleHTTPRequestHandler):
     """The files of the folder, /config.json, and a policy that lets the page do only its work."""
 
     # A system's own table may say text/plain, which browsers do not run.
-    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript"}  # noqa: RUF012
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | {".js": "text/javascript"}
 
     def __init__(self, config: dict[str, str], *request: Any) -> None:
         self._config = config
