@@ -1,11 +1,9 @@
 # PORT: the API's port in `make run`. PYTHON: what makes the virtual environment; its minor version
 # is the one that a deployed Lambda runs. REGION, STACK, ALLOWED_ORIGIN, ALARM_EMAIL: of `make deploy`.
-PORT ?= 8000
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-export PORT REGION STACK ALLOWED_ORIGIN ALARM_EMAIL
 
 .PHONY: run test soak bench package deploy audit secrets
 

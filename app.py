@@ -8,10 +8,17 @@ from chalice.app import Chalice, CognitoUserPoolAuthorizer, Response
 
 from chalicelib import aws, edge
 from chalicelib.call import Call
-from chalicelib.config import load_settings
+from chalicelib.config import check_policy, load_settings
 
-# `chalice package` puts the stack's own values where the placeholders of stage prod are.
-settings = load_settings(os.environ, placeholders="package" in sys.argv)
+# Chalice's commands import the app too: what would fail halfway through them fails here.
+command = sys.argv if "AWS_CHALICE_CLI_MODE" in os.environ else []
+settings = load_settings(os.environ, placeholders="package" in command)
+if "deploy" in command:
+    check_policy(".chalice/policy-prod.json")
+if "local" in command:
+    aws.region(settings)
+    aws.credentials()
+
 edge.configure_log(settings.log_level)
 
 app = Chalice(app_name="jobs-api", configure_logs=False)

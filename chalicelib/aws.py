@@ -90,7 +90,7 @@ def _client(settings: Settings, name: str) -> Any:
         max_pool_connections=PARALLEL_CALLS,
     )
     with _making:
-        client = _session().create_client(name, region_name=settings.region or None, config=config)
+        client = _session().create_client(name, region_name=region(settings), config=config)
     client.meta.events.register("before-parse.dynamodb", _parse_json)
     return client
 

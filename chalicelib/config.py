@@ -2,37 +2,49 @@
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chalicelib.errors import ConfigError
 
-LOG_LEVELS = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
-# Each variable's pattern, and in words what it must be.
-VARIABLES = {
+_REGION = (r"[a-z0-9-]+", "an AWS region", "")
+_URL = (r"https?://[\w.:\[\]-]+(/[\w./-]*)?", "a URL like http://127.0.0.1:4566", "")
+# Each variable's pattern; in words what it must be; its default, None where it is needed.
+VARIABLES: dict[str, tuple[str, str, str | None]] = {
     "USER_POOL_ARN": (
         r"arn:aws[a-z-]*:cognito-idp:[a-z0-9-]+:\d{12}:userpool/[\w-]+",
         "the ARN of a Cognito user pool, like "
         "arn:aws:cognito-idp:eu-central-1:123456789012:userpool/eu-central-1_AbCdEfGhI",
+        None,
     ),
-    "JOB_REQUESTS_TABLE": (r"[\w.-]{3,255}", "the name of a DynamoDB table"),
+    "JOB_REQUESTS_TABLE": (r"[\w.-]{3,255}", "the name of a DynamoDB table", None),
     "JOB_FILES_BUCKET": (
         # A directory bucket, whose name ends in --x-s3, is signed for otherwise.
         r"(?!.*--[a-z0-9]+-s3$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
         "the name of a general purpose S3 bucket",
+        None,
     ),
-    "JOB_LIST_INDEX": (r"[\w.-]{3,255}", "the name of an index by date, or empty for none"),
+    "JOB_LIST_INDEX": (r"[\w.-]{3,255}", "the name of an index by date, or empty for none", ""),
     "ALLOWED_ORIGIN": (
-        r"\*|https?://[\w.:\[\]-]+",
+        r"\*|https?://[A-Za-z0-9_.:\[\]-]+",
         "* or one origin like https://app.example.com, without a path",
+        "*",
     ),
-    "URL_EXPIRY_SECONDS": (r"\d{1,9}", "a whole number of seconds from 1 to 43200"),
-    "URL_WINDOW_SECONDS": (r"\d{1,9}", "a whole number of seconds from 1 to 3600"),
-    "LOG_LEVEL": (LOG_LEVELS, f"one of {LOG_LEVELS}"),
-    "AWS_REGION": (r"[a-z0-9-]+", "an AWS region"),
-    "AWS_DEFAULT_REGION": (r"[a-z0-9-]+", "an AWS region"),
-    "AWS_ENDPOINT_URL_S3": (r"https?://[\w.:\[\]-]+(/[\w./-]*)?", "a URL like http://[::1]:4566"),
-    "AWS_ENDPOINT_URL": (r"https?://[\w.:\[\]-]+(/[\w./-]*)?", "a URL like http://[::1]:4566"),
+    "URL_EXPIRY_SECONDS": (r"\d+", "a whole number of seconds from 1 to 43200", "3600"),
+    "URL_WINDOW_SECONDS": (r"\d+", "a whole number of seconds from 1 to 3600", "300"),
+    "LOG_LEVEL": (
+        "DEBUG|INFO|WARNING|ERROR|CRITICAL",
+        "DEBUG, INFO, WARNING, ERROR or CRITICAL",
+        "INFO",
+    ),
+    "AWS_REGION": _REGION,
+    "AWS_DEFAULT_REGION": _REGION,
+    "AWS_ENDPOINT_URL": _URL,
+    "AWS_ENDPOINT_URL_DYNAMODB": _URL,
+    "AWS_ENDPOINT_URL_S3": _URL,
 }
+MOST_SECONDS = {"URL_EXPIRY_SECONDS": 43200, "URL_WINDOW_SECONDS": 3600}
+# What stage prod and its policy hold until somebody has filled them in.
+PLACEHOLDER = "FILL IN"
 
 
 class Settings(NamedTuple):
@@ -53,43 +65,41 @@ class Settings(NamedTuple):
 def load_settings(environ: Mapping[str, str], *, placeholders: bool = False) -> Settings:
     """Read and check every variable that the API knows. Raises ConfigError.
 
-    placeholders: take also the values of stage prod that still have to be filled in.
+    placeholders: take also those of stage prod, which `chalice package` replaces.
     """
-
-    def bad(name: str, what_it_is: str) -> ConfigError:
-        return ConfigError(
-            f"{name} is {what_it_is}. It must be {VARIABLES[name][1]}. Set it in the shell, or "
-            "for a stage in .chalice/config.json (environment_variables) or resources.json."
-        )
-
-    def read(name: str, default: str | None = None) -> str:
-        value = environ.get(name) or default
+    values: dict[str, Any] = {}
+    for name, (pattern, must_be, default) in VARIABLES.items():
+        value = values[name] = environ.get(name) or default
         if value is None:
-            raise bad(name, "not set")
-        if value and not re.fullmatch(VARIABLES[name][0], value, re.ASCII):
-            raise bad(name, repr(value))
-        if "fill-in" in value and not placeholders:
-            raise bad(name, f"still {value!r}")
-        return value
+            raise _error(name, "not set", must_be)
+        if placeholders and value.startswith(PLACEHOLDER):
+            continue
+        if not re.fullmatch(f"({pattern})?", value, re.ASCII):
+            raise _error(name, repr(value), must_be)
+        if name in MOST_SECONDS:
+            values[name] = int(value)
+            if not 1 <= values[name] <= MOST_SECONDS[name]:
+                raise _error(name, repr(value), must_be)
 
-    def seconds(name: str, default: int, most: int) -> int:
-        value = int(read(name, str(default)))
-        if not 1 <= value <= most:
-            raise bad(name, str(value))
-        return value
+    own = {name.lower(): value for name, value in values.items() if not name.startswith("AWS_")}
+    endpoint = values["AWS_ENDPOINT_URL_S3"] or values["AWS_ENDPOINT_URL"]
+    if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        endpoint = ""
+    # Lambda sets both regions; boto3 by itself reads only the second.
+    region = values["AWS_REGION"] or values["AWS_DEFAULT_REGION"]
+    return Settings(**own, region=region, s3_endpoint=endpoint)
 
-    ignored = environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true"
-    endpoint = read("AWS_ENDPOINT_URL_S3", "") or read("AWS_ENDPOINT_URL", "")
-    return Settings(
-        user_pool_arn=read("USER_POOL_ARN"),
-        job_requests_table=read("JOB_REQUESTS_TABLE"),
-        job_files_bucket=read("JOB_FILES_BUCKET"),
-        job_list_index=read("JOB_LIST_INDEX", ""),
-        allowed_origin=read("ALLOWED_ORIGIN", "*"),
-        url_expiry_seconds=seconds("URL_EXPIRY_SECONDS", 3600, most=43200),
-        url_window_seconds=seconds("URL_WINDOW_SECONDS", 300, most=3600),
-        log_level=read("LOG_LEVEL", "INFO"),
-        # Lambda sets both; boto3 by itself reads only the second.
-        region=read("AWS_REGION", "") or read("AWS_DEFAULT_REGION", ""),
-        s3_endpoint="" if ignored else endpoint,
+
+def check_policy(path: str) -> None:
+    """Refuse a policy of `chalice deploy` that has placeholders left. Raises ConfigError."""
+    from pathlib import Path
+
+    if PLACEHOLDER in Path(path).read_text():
+        raise ConfigError(f"{path} still says {PLACEHOLDER}. Put the ARNs in, as it says there.")
+
+
+def _error(name: str, what_it_is: str, must_be: str) -> ConfigError:
+    return ConfigError(
+        f"{name} is {what_it_is}. It must be {must_be}. Set it in the shell, or for a stage in "
+        ".chalice/config.json (environment_variables) or resources.json."
     )

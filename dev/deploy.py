@@ -7,7 +7,9 @@ stays as it is in a stack that exists.
 import hashlib
 import json
 import os
+import re
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -32,33 +34,43 @@ UPDATABLE = {
     "IMPORT_COMPLETE",
     "IMPORT_ROLLBACK_COMPLETE",
 }
+NEVER_WHOLE = {
+    "CREATE_FAILED",
+    "DELETE_FAILED",
+    "REVIEW_IN_PROGRESS",
+    "ROLLBACK_COMPLETE",
+    "ROLLBACK_FAILED",
+}
+# An hour: a table or a pool may take CloudFormation long, and then fail.
+WAITER = {"Delay": 3, "MaxAttempts": 1200}
 
 
 class DeployError(Exception):
-    """Why it was not deployed, and what to do."""
+    """Why it was not deployed, what is there all the same, and what to do."""
 
 
 def main() -> None:
     """Deploy build/, or end with a message that says what to do."""
     stack = os.environ.get("STACK") or "jobs-api"
+    given = {name: os.environ.get(variable) for name, variable in PARAMETERS.items()}
     try:
         session = boto3.Session(region_name=os.environ.get("REGION") or None)
         if not session.region_name:
             raise DeployError("No region is named. Name one: make deploy REGION=eu-central-1")
         session.get_partition_for_region(session.region_name)
-        outputs = deploy(
-            session, stack, {p: os.environ.get(v) or None for p, v in PARAMETERS.items()}
-        )
+        outputs = deploy(session, stack, given)
     except DeployError as error:
         sys.exit(str(error))
-    except UnknownRegionError:
-        sys.exit(f"{session.region_name} is no region of AWS. One is eu-central-1.")
+    except UnknownRegionError as error:
+        sys.exit(f"{error.kwargs['region_name']} is no region of AWS. One is eu-central-1.")
     except NoCredentialsError:
         sys.exit("There are no AWS credentials. Run `aws configure`, or set AWS_PROFILE.")
     except EndpointConnectionError as error:
         sys.exit(f"AWS does not answer: {error} Is REGION right, and the network up?")
     except (BotoCoreError, ClientError) as error:
         sys.exit(f"AWS refused: {error}\nAre the credentials in force, and may they do this?")
+    except KeyboardInterrupt:
+        sys.exit("\nStopped. No stack was touched.")
     for name, value in sorted(outputs.items()):
         print(f"{name}: {value}")
 
@@ -69,28 +81,32 @@ def deploy(
     """Create or update the stack from the folder `build`; its outputs.
 
     given: values of the template's parameters, None where none was given.
-    Raises DeployError, and botocore's errors.
+    Raises DeployError, and botocore's errors while no stack has been touched.
     """
+    if not (build / "template.json").exists():
+        raise DeployError("Nothing is packaged yet: make deploy does both.")
+    template = json.loads((build / "template.json").read_text())
+    check(stack, given, template["Parameters"])
+
     account = session.client("sts").get_caller_identity()["Account"]
     cloudformation = session.client("cloudformation")
     state = stack_state(cloudformation, stack)
     if state and state not in UPDATABLE:
-        raise DeployError(unfit(stack, state))
+        raise DeployError(unfit(session.region_name, stack, state))
 
     print(f"Uploading the code to account {account}, {session.region_name} ...", flush=True)
-    template = json.loads((build / "template.json").read_text())
-    template["Resources"]["APIHandler"]["Properties"]["CodeUri"] = upload(session, account, build)
-    parameters: list[Any] = [
-        {"ParameterKey": name, "ParameterValue": value}
-        if value is not None
-        else {"ParameterKey": name, "UsePreviousValue": True}
-        for name, value in given.items()
-        if state or value is not None
-    ]
-    request = {
+    code = upload(session, account, build)
+    template["Resources"]["APIHandler"]["Properties"]["CodeUri"] = code
+    request: dict[str, Any] = {
         "StackName": stack,
         "TemplateBody": json.dumps(template),
-        "Parameters": parameters,
+        "Parameters": [
+            {"ParameterKey": name, "UsePreviousValue": True}
+            if value is None
+            else {"ParameterKey": name, "ParameterValue": value}
+            for name, value in given.items()
+            if state or value is not None
+        ],
         "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     }
     print(f"{'Updating' if state else 'Creating'} the stack {stack} ...", flush=True)
@@ -99,16 +115,37 @@ def deploy(
             cloudformation.update_stack(**request)
         else:
             cloudformation.create_stack(**request)
-        waiter = "stack_update_complete" if state else "stack_create_complete"
-        cloudformation.get_waiter(waiter).wait(StackName=stack, WaiterConfig={"Delay": 3})
+        waiter = cloudformation.get_waiter(
+            "stack_update_complete" if state else "stack_create_complete"
+        )
+        waiter.wait(StackName=stack, WaiterConfig=WAITER)
     except ClientError as error:
         if "No updates are to be performed" not in str(error):
-            raise
+            raise DeployError(
+                f"AWS refused: {error}\nThe stack is as it was; the code was uploaded, {code}"
+            ) from error
         print("Nothing has changed.")
     except WaiterError as error:
-        raise DeployError(failure(cloudformation, stack)) from error
+        raise DeployError(failure(cloudformation, session.region_name, stack)) from error
+    except KeyboardInterrupt as error:
+        raise DeployError(
+            f"\nNobody waits any longer, but the stack {stack} goes on. How far it is:\n"
+            + aws("describe-stack-events", session.region_name, stack)
+        ) from error
     [described] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
     return {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+
+
+def check(stack: str, given: dict[str, str | None], declared: dict[str, Any]) -> None:
+    """Refuse what CloudFormation would refuse, before anything is made."""
+    if not re.fullmatch("[A-Za-z][A-Za-z0-9-]{0,127}", stack):
+        raise DeployError(
+            f"STACK is {stack!r}. It must be letters, digits and -, and begin with a letter."
+        )
+    for name, value in given.items():
+        if value is not None and not re.fullmatch(declared[name]["AllowedPattern"], value):
+            must_be = declared[name]["ConstraintDescription"]
+            raise DeployError(f"{PARAMETERS[name]} is {value!r}. It must be {must_be}.")
 
 
 def stack_state(cloudformation: Any, stack: str) -> str | None:
@@ -152,25 +189,39 @@ def upload(session: boto3.Session, account: str, build: Path) -> str:
     return f"s3://{bucket}/{key}"
 
 
-def unfit(stack: str, state: str) -> str:
+def unfit(region: str, stack: str, state: str) -> str:
     """What to do about a stack that cannot be deployed to now."""
+    if state in NEVER_WHOLE:
+        return (
+            f"The stack {stack} has never been whole, or is not any more ({state}). Remove it, and "
+            f"deploy again:\n{aws('delete-stack', region, stack)}"
+        )
     if state.endswith("_IN_PROGRESS"):
         return f"The stack {stack} is busy ({state}). Wait until that has ended, and deploy again."
-    if state in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"):
-        return (
-            f"The stack {stack} has never been whole ({state}). Remove it, and deploy again:\n"
-            f"aws cloudformation delete-stack --stack-name {stack}"
-        )
+    # UPDATE_FAILED or UPDATE_ROLLBACK_FAILED.
+    command = "rollback-stack" if state == "UPDATE_FAILED" else "continue-update-rollback"
     return (
         f"The stack {stack} is in the state {state}. Bring it back first:\n"
-        f"aws cloudformation continue-update-rollback --stack-name {stack}"
+        f"{aws(command, region, stack)}"
     )
 
 
-def failure(cloudformation: Any, stack: str) -> str:
-    """What failed in the stack, what was left behind, and what to do."""
+def failure(cloudformation: Any, region: str, stack: str) -> str:
+    """What failed in the stack this time, what was left behind, and what to do."""
     pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack)
-    events = [event for page in pages for event in page["StackEvents"]]
+    newest_first = (event for page in pages for event in page["StackEvents"])
+    # The event with which the stack itself began is the oldest of this time.
+    events = list(
+        takewhile(
+            lambda event: (
+                not (
+                    event["LogicalResourceId"] == stack
+                    and event["ResourceStatus"] in ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS")
+                )
+            ),
+            newest_first,
+        )
+    )
     reasons = [
         f"- {event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
         for event in reversed(events)
@@ -186,8 +237,13 @@ def failure(cloudformation: Any, stack: str) -> str:
     if kept:
         lines += ["It has left these behind, which hold data or could:", *kept]
     if state and state not in UPDATABLE:
-        lines.append(unfit(stack, state))
+        lines.append(unfit(region, stack, state))
     return "\n".join(lines)
+
+
+def aws(command: str, region: str, stack: str) -> str:
+    """A command of the AWS CLI, to be pasted."""
+    return f"aws cloudformation {command} --region {region} --stack-name {stack}"
 
 
 if __name__ == "__main__":

@@ -50,6 +50,8 @@ def main(build: Path = BUILD) -> None:
         build.mkdir(exist_ok=True)
         write_zip(code, build / "deployment.zip")
         shutil.copy(packaged / "sam.json", build / "template.json")
+    runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    print(f"Packaged for Lambda's {runtime}: {build}/deployment.zip and {build}/template.json")
 
 
 def chalice_package(folder: Path) -> None:

@@ -1,17 +1,24 @@
 """`make deploy`: what it says to a person where it cannot deploy."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from dev import deploy
-from dev.emulated_aws import emulated_aws
+from dev.emulated_aws import REGION, emulated_aws
 from dev.package import ROOT
+from tests.conftest import ENVIRON
+from tests.test_config import NEEDED
 
 
 def run(**environ: str) -> subprocess.CompletedProcess[str]:
@@ -57,45 +64,162 @@ def test_credentials_that_aws_refuses_are_said(tmp_path: Path) -> None:
     assert "Are the credentials in force" in done.stderr
 
 
+@pytest.fixture
+def build(tmp_path: Path) -> Path:
+    """A folder as `make package` leaves it, with next to nothing in the zip."""
+    template = json.loads((ROOT / "resources.json").read_text())
+    (tmp_path / "template.json").write_text(json.dumps(template))
+    (tmp_path / "deployment.zip").write_bytes(b"zip")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "must_be"),
+    [
+        ("STACK", "jobs_api", "letters, digits and -"),
+        ("ALLOWED_ORIGIN", "app.example.com", "* or one origin"),
+        ("ALLOWED_ORIGIN", "", "* or one origin"),
+        ("ALARM_EMAIL", "nobody", "an e-mail address, or empty"),
+    ],
+)
+def test_what_cloudformation_would_refuse_is_said_before_aws_is_asked_anything(
+    variable: str, value: str, must_be: str, build: Path
+) -> None:
+    given: dict[str, str | None] = {
+        name: value for name, theirs in deploy.PARAMETERS.items() if theirs == variable
+    }
+    stack = value if variable == "STACK" else "jobs-api"
+    session = boto3.Session("a", "b", region_name=REGION)
+    with pytest.raises(deploy.DeployError) as raised:
+        deploy.deploy(session, stack, given, build)
+    assert str(raised.value).startswith(f"{variable} is {value!r}. It must be {must_be}")
+
+
+def test_nothing_packaged_is_said(tmp_path: Path) -> None:
+    session = boto3.Session("a", "b", region_name=REGION)
+    with pytest.raises(deploy.DeployError, match="Nothing is packaged yet"):
+        deploy.deploy(session, "jobs-api", {}, tmp_path)
+
+
+def chalice_deploy(project: Path, **environ: str) -> str:
+    """What `chalice deploy` of a copy of this project says last; it must fail."""
+    for name in ("app.py", "chalicelib", ".chalice"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, project / name)
+    config = project / ".chalice" / "config.json"
+    read = json.loads(config.read_text())
+    read["stages"]["prod"]["environment_variables"] |= environ
+    config.write_text(json.dumps(read))
+    done = subprocess.run(
+        [Path(sys.executable).parent / "chalice", "deploy", "--stage", "prod"],
+        cwd=project,
+        env={"PATH": os.environ["PATH"], **nobody(project), "AWS_DEFAULT_REGION": REGION},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    return done.stderr.strip().splitlines()[-1]
+
+
+def test_chalice_deploy_stops_at_a_placeholder_of_the_stage(tmp_path: Path) -> None:
+    said = chalice_deploy(tmp_path)
+    assert "USER_POOL_ARN is 'FILL IN: the ARN of the user pool'. It must be " in said
+    assert ".chalice/config.json" in said
+
+
+def test_chalice_deploy_stops_at_a_placeholder_of_the_policy(tmp_path: Path) -> None:
+    filled_in = {name: ENVIRON[name] for name in NEEDED}
+    said = chalice_deploy(tmp_path, **filled_in)
+    assert ".chalice/policy-prod.json still says FILL IN" in said
+
+
+def refuse(**_: Any) -> None:
+    raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "CreateStack")
+
+
+def interrupt(**_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("failing", "message"),
+    [
+        (refuse, "The stack is as it was; the code was uploaded, s3://jobs-api-code-000000000000-"),
+        (interrupt, "aws cloudformation describe-stack-events --region eu-central-1 --stack-name "),
+    ],
+    ids=["refused", "Ctrl-C"],
+)
+def test_what_is_there_all_the_same_is_said(
+    failing: Callable[..., None],
+    message: str,
+    build: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """AWS is asked for real but for the stack: there it refuses, or somebody loses patience."""
+    with emulated_aws(tmp_path) as aws:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", aws.endpoint)
+        session = boto3.Session("test", "test", region_name="eu-central-1")
+        session.events.register("before-call.cloudformation.CreateStack", failing)
+        with pytest.raises(deploy.DeployError, match=message):
+            deploy.deploy(session, "jobs-api", {}, build)
+        [bucket] = aws.client("s3").list_buckets()["Buckets"]
+        assert bucket["Name"] == "jobs-api-code-000000000000-eu-central-1"
+
+
 @pytest.mark.parametrize(
     ("state", "what_to_do"),
     [
         ("UPDATE_IN_PROGRESS", "Wait until that has ended"),
-        ("ROLLBACK_COMPLETE", "aws cloudformation delete-stack --stack-name jobs-api"),
+        ("UPDATE_ROLLBACK_IN_PROGRESS", "Wait until that has ended"),
+        # A change set that nobody has executed: that does not end by itself.
+        ("REVIEW_IN_PROGRESS", "aws cloudformation delete-stack"),
+        ("ROLLBACK_COMPLETE", "aws cloudformation delete-stack"),
+        ("DELETE_FAILED", "aws cloudformation delete-stack"),
+        ("UPDATE_FAILED", "aws cloudformation rollback-stack"),
         ("UPDATE_ROLLBACK_FAILED", "aws cloudformation continue-update-rollback"),
     ],
 )
 def test_a_stack_that_cannot_be_deployed_to_is_said_with_what_to_do(
     state: str, what_to_do: str
 ) -> None:
-    assert state in deploy.unfit("jobs-api", state)
-    assert what_to_do in deploy.unfit("jobs-api", state)
+    message = deploy.unfit("eu-west-3", "jobs-api", state)
+    assert state in message
+    assert what_to_do in message
+    if "aws" in message:
+        assert message.endswith(" --region eu-west-3 --stack-name jobs-api")
 
 
-def test_a_stack_that_rolled_back_tells_why_and_what_it_left_behind() -> None:
+def test_a_stack_that_rolled_back_tells_why_this_time_and_what_it_left_behind() -> None:
     client = boto3.Session("a", "b", region_name="eu-central-1").client("cloudformation")
     common = {"StackId": "s", "StackName": "jobs-api", "Timestamp": 0}
-    events = [
+    newest_first = [
+        {"LogicalResourceId": "jobs-api", "ResourceStatus": "ROLLBACK_COMPLETE"},
         {"LogicalResourceId": "JobRequestsTable", "ResourceStatus": "DELETE_SKIPPED"}
         | {"PhysicalResourceId": "jobs-api-JobRequestsTable-1"},
         {"LogicalResourceId": "APIHandler", "ResourceStatus": "CREATE_FAILED"}
         | {"ResourceStatusReason": "No quota is left"},
+        {"LogicalResourceId": "JobRequestsTable", "ResourceStatus": "CREATE_IN_PROGRESS"},
+        {"LogicalResourceId": "jobs-api", "ResourceStatus": "CREATE_IN_PROGRESS"},
+        {"LogicalResourceId": "UserPool", "ResourceStatus": "UPDATE_FAILED"}
+        | {"ResourceStatusReason": "Of another time"},
     ]
     stack = {"StackName": "jobs-api", "StackStatus": "ROLLBACK_COMPLETE", "CreationTime": 0}
     with Stubber(client) as stubber:
         stubber.add_response(
             "describe_stack_events",
-            {"StackEvents": [e | common | {"EventId": str(n)} for n, e in enumerate(events)]},
+            {"StackEvents": [e | common | {"EventId": str(n)} for n, e in enumerate(newest_first)]},
         )
         stubber.add_response("describe_stacks", {"Stacks": [stack]})
-        message = deploy.failure(client, "jobs-api")
+        message = deploy.failure(client, "eu-central-1", "jobs-api")
         stubber.assert_no_pending_responses()
     assert message == (
         "The stack jobs-api was not deployed (now ROLLBACK_COMPLETE).\n"
         "- APIHandler: No quota is left\n"
         "It has left these behind, which hold data or could:\n"
         "- JobRequestsTable: jobs-api-JobRequestsTable-1\n"
-        "The stack jobs-api has never been whole (ROLLBACK_COMPLETE). "
+        "The stack jobs-api has never been whole, or is not any more (ROLLBACK_COMPLETE). "
         "Remove it, and deploy again:\n"
-        "aws cloudformation delete-stack --stack-name jobs-api"
+        "aws cloudformation delete-stack --region eu-central-1 --stack-name jobs-api"
     )
