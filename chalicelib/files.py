@@ -50,8 +50,7 @@ def delete_files(s3: Service, bucket: str, prefix: str, log: dict[str, Any]) -> 
             # Uploads first, and all of them, so that none turns into an object behind the listing.
             uploads = s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix).get("Uploads")
             if uploads:
-                list(pool.map(partial(_abort_upload, s3, bucket), uploads))
-                log["uploads_aborted"] += len(uploads)
+                log["uploads_aborted"] += sum(pool.map(partial(_abort_upload, s3, bucket), uploads))
                 continue
             versions = _list_versions(s3, bucket, prefix)
             if not versions:
@@ -70,7 +69,8 @@ def delete_files(s3: Service, bucket: str, prefix: str, log: dict[str, Any]) -> 
             log["versions_deleted"] += len(versions) - objects
 
 
-def _abort_upload(s3: Service, bucket: str, upload: dict[str, Any]) -> None:
+def _abort_upload(s3: Service, bucket: str, upload: dict[str, Any]) -> bool:
+    """Whether there was still something to abort."""
     from botocore.exceptions import ClientError
 
     try:
@@ -79,6 +79,8 @@ def _abort_upload(s3: Service, bucket: str, upload: dict[str, Any]) -> None:
         # Completed or aborted by somebody meanwhile; what it left is listed next.
         if error.response["Error"]["Code"] != "NoSuchUpload":
             raise
+        return False
+    return True
 
 
 def _list_versions(s3: Service, bucket: str, prefix: str) -> list[dict[str, Any]]:

@@ -14,13 +14,14 @@ from chalice.app import CognitoUserPoolAuthorizer
 from chalice.cli import main
 
 _authorize = local.LocalGatewayAuthorizer.authorize
+_send = local.ChaliceRequestHandler._send_http_response
 _keys: dict[str, jwt.PyJWKClient] = {}
 
 
 def authorize(
     self: local.LocalGatewayAuthorizer, path: str, event: dict[str, Any], context: Any
 ) -> Any:
-    """Let a request pass whose token this pool has signed; answer 401, with CORS, to any other."""
+    """Let a request pass whose token this pool has signed; answer 401 to any other."""
     route = self._route_for_event(event)
     if route is not None and isinstance(route.authorizer, CognitoUserPoolAuthorizer):
         header = event["headers"].get("authorization", "")
@@ -28,14 +29,24 @@ def authorize(
         try:
             verify(token)
         except (jwt.PyJWTError, ValueError) as error:
-            headers = {
-                **(route.cors.get_access_control_headers() if route.cors else {}),
-                "Content-Type": "application/json",
-                "Cache-Control": "no-store",
-            }
-            raise local.NotAuthorizedError(headers, b'{"message": "Unauthorized"}') from error
+            raise local.NotAuthorizedError({}, b'{"message": "Unauthorized"}') from error
         event["headers"]["authorization"] = token
     return _authorize(self, path, event, context)
+
+
+def _send_http_response(
+    self: local.ChaliceRequestHandler, code: int, headers: dict[str, Any], body: Any
+) -> None:
+    """Give what the app does not answer itself the headers that the deployed API gives it."""
+    app: Any = self.local_gateway._app_object
+    cors = app.api.cors.get_access_control_headers()
+    defaults = {**cors, "Content-Type": "application/json", "Cache-Control": "no-store"}
+    _send(self, code, {**defaults, **headers}, body)
+
+
+def log_request(self: local.ChaliceRequestHandler, code: Any = "-", *_: Any) -> None:
+    """Log the request without its query, which may hold a file's name."""
+    self.log_message("%s", f"{self.command} {getattr(self, 'path', '').partition('?')[0]} {code}")
 
 
 def verify(token: str) -> None:
@@ -50,6 +61,11 @@ def verify(token: str) -> None:
 if __name__ == "__main__":
     # It says that nothing is verified, which is no longer so.
     warnings.filterwarnings("ignore", message="CognitoUserPoolAuthorizer")
-    # There is no other hook.
-    setattr(local.LocalGatewayAuthorizer, "authorize", authorize)  # noqa: B010  mypy knows methods
+    # There are no other hooks.
+    for owner, method in (
+        (local.LocalGatewayAuthorizer, authorize),
+        (local.ChaliceRequestHandler, _send_http_response),
+        (local.ChaliceRequestHandler, log_request),
+    ):
+        setattr(owner, method.__name__, method)
     main()

@@ -24,15 +24,11 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def is_taken(port: int) -> bool:
-    """Whether something listens on the port of 127.0.0.1."""
+def check_free(port: int) -> None:
+    """Raises OSError where the port of 127.0.0.1 cannot be listened on."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
+        listener.bind(("127.0.0.1", port))
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """`make run`: an emulated AWS with demo jobs, and the API in front of it, all on 127.0.0.1."""
 
+import errno
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -22,7 +24,7 @@ from dev.emulated_aws import (
     log_in,
 )
 from dev.page_server import page_server
-from dev.processes import Process, child, is_taken, wait_for
+from dev.processes import Process, check_free, child, wait_for
 
 EMAIL = "demo@example.com"
 JOB_WITH_IMAGES = 7
@@ -31,9 +33,7 @@ JOB_TO_DELETE = 5
 
 def main() -> None:
     """Run until Ctrl-C or SIGTERM, or until a part of it ends by itself."""
-    port = int(os.environ.get("PORT") or 8000)
-    if is_taken(port):
-        sys.exit(f"Port {port} is taken. Choose another one: make run PORT={port + 1}")
+    port = chosen_port(os.environ.get("PORT") or "8000")
     # SIGINT too: a shell starts what runs in the background with it ignored.
     for stopped_by in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stopped_by, signal.default_int_handler)
@@ -42,6 +42,20 @@ def main() -> None:
             serve(port, Path(folder))
     except KeyboardInterrupt:
         print("\nStopped.")
+
+
+def chosen_port(named: str) -> int:
+    """The API's port; ends with a message where it is none, or cannot be had."""
+    if not re.fullmatch("[0-9]{1,5}", named) or not 1 <= int(named) <= 65535:
+        sys.exit(f"PORT is {named!r}. It must be a number from 1 to 65535: make run PORT=8001")
+    port = int(named)
+    try:
+        check_free(port)
+    except OSError as error:
+        why = "is taken" if error.errno == errno.EADDRINUSE else f"is no use ({error.strerror})"
+        other = port + 1 if 1024 <= port < 65535 else 8001
+        sys.exit(f"Port {port} {why}. Choose another one: make run PORT={other}")
+    return port
 
 
 def serve(port: int, folder: Path) -> None:

@@ -2,6 +2,9 @@
 
 import base64
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,9 +26,11 @@ from dev.emulated_aws import (
     emulated_aws,
     log_in,
 )
+from dev.package import ROOT
 from dev.processes import free_port, wait_for
 from dev.run import local_api
 from tests import openapi
+from tests.conftest import ENVIRON
 
 EMAIL = "alice@example.com"
 JOB_WITH_IMAGES = 7
@@ -41,6 +46,7 @@ class Running(NamedTuple):
     bobs_token: str
     other_pools_token: str
     http: urllib3.PoolManager
+    log: Path
 
     def __call__(
         self,
@@ -97,6 +103,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
                 log_in(cognito, pool, "bob@example.com")["IdToken"],
                 log_in(cognito, other_pool, EMAIL)["IdToken"],
                 urllib3.PoolManager(),
+                folder / "api.log",
             )
 
 
@@ -270,3 +277,46 @@ def test_a_preflight_allows_what_the_frontend_sends(
     allowed = answer.headers["Access-Control-Allow-Headers"].split(",")
     assert {"Authorization", "If-None-Match"} <= set(allowed)
     assert answer.headers["Access-Control-Max-Age"] == "600"
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_a_path_that_is_none_is_refused_with_all_headers(running: Running) -> None:
+    answer = running.http.request("GET", f"{running.url}/jobs")
+    assert answer.status == 403
+    assert list(answer.json()) == ["message"]
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_the_log_names_no_file(running: Running) -> None:
+    running("GET", "/jobs/get-object-url", job_id=2, object_uuid="a.png", download_as="tax.pdf")
+    log = running.log.read_text()
+    assert "GET /jobs/get-object-url 200" in log
+    assert "tax.pdf" not in log
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("JOB_FILES_BUCKET", "JOB_FILES_BUCKET is not set. It must be the name of"),
+        ("AWS_REGION", "AWS_REGION is not set, and no AWS profile names a region."),
+        ("AWS_ACCESS_KEY_ID", "There are no AWS credentials, in the environment or in a profile."),
+    ],
+)
+def test_it_does_not_start_without_what_it_needs(missing: str, message: str) -> None:
+    nothing = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    environ = ENVIRON | nothing | {"PATH": os.environ["PATH"], "AWS_EC2_METADATA_DISABLED": "true"}
+    del environ[missing]
+    done = subprocess.run(
+        [Path(sys.executable).parent / "chalice", "local", "--stage", "local", "--no-autoreload"],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert message in done.stderr.strip().splitlines()[-1]

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 READY_SECONDS = 60
 
 
-def start(port: int) -> subprocess.Popen[str]:
+def start(port: int | str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "dev.run"],
         cwd=ROOT,
@@ -80,9 +80,12 @@ def test_it_serves_what_it_says_and_ends_with_all_that_it_started(
             assert b"<title>Jobs</title>" in page.read()
         started = children(process.pid)
         assert len(started) >= 2
-    finally:
         process.send_signal(stopped_by)
         output, _ = process.communicate(timeout=20)
+    finally:
+        # Where it failed: SIGTERM ends what it started too.
+        process.terminate()
+        process.wait(timeout=20)
     listed, job, url, deleted = answers
     assert listed.startswith('{"jobs":[{"job_id":12,')
     assert '"results":{"' in job
@@ -106,3 +109,13 @@ def test_a_taken_port_is_named_with_the_way_to_choose_another() -> None:
     assert process.returncode == 1
     assert output == f"Port {port} is taken. Choose another one: make run PORT={port + 1}\n"
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("port", ["abc", "0", "-1", "65536", "8000 "])
+def test_a_port_that_is_none_is_said_with_what_it_must_be(port: str) -> None:
+    process = start(port)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert output == (
+        f"PORT is {port!r}. It must be a number from 1 to 65535: make run PORT=8001\n"
+    )
