@@ -9,10 +9,25 @@ from chalicelib.cursors import decode_cursor, encode_cursor
 from chalicelib.errors import BadParameter, Unauthorized
 
 _USER_ID = re.compile(r"[A-Za-z0-9_:-]{1,128}")
-_OBJECT_UUID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}(\.[A-Za-z0-9]{1,16})?")
-_WHOLE_NUMBER = re.compile(r"0*([0-9]{1,16})")
-# A control character could begin a header of its own, and a lone surrogate has no UTF-8.
-_FILE_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff/\\]{1,255}")
+# Each parameter's pattern, and in words what it must be.
+_VALID = {
+    "job-id: number": (
+        re.compile(r"0*([1-9][0-9]{0,14}|10{15})"),
+        "a whole number from 1 to 1000000000000000",
+    ),
+    "object-uuid: string": (
+        re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}(\.[A-Za-z0-9]{1,16})?"),
+        "1 to 128 letters, digits, _ and -, beginning with a letter or digit, then optionally a "
+        "dot and an extension of 1 to 16 letters and digits",
+    ),
+    "limit: number": (re.compile(r"0*([1-9][0-9]{0,2}|1000)"), "a whole number from 1 to 1000"),
+    "cursor: string": (re.compile(r"[A-Za-z0-9_-]+"), "one that this request answered with"),
+    "download-as: string": (
+        # A control character could begin a header of its own, and a lone surrogate has no UTF-8.
+        re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff/\\]{1,255}"),
+        "a file name of 1 to 255 characters, without control characters, / and \\",
+    ),
+}
 
 
 class Call:
@@ -33,38 +48,29 @@ class Call:
 
     def job_id(self) -> int:
         """The job that the request is about, 1 to 10^15."""
-        value = self._required("job-id: number", "job_id")
-        self.log["job_id"] = job_id = _whole_number(value, "job-id: number", 10**15)
+        digits = self._value("job-id: number", "job_id", needed=True)
+        self.log["job_id"] = job_id = int(digits.lstrip("0"))
         return job_id
 
     def object_uuid(self) -> str:
         """The object's name in S3, `<uuid>.<ext>`."""
-        value = self._required("object-uuid: string", "object_uuid")
-        expected = (
-            "1 to 128 letters, digits, _ and -, beginning with a letter or digit, then optionally "
-            "a dot and an extension of 1 to 16 letters and digits"
-        )
-        return _matching(value, _OBJECT_UUID, "object-uuid: string", expected)
+        return self._value("object-uuid: string", "object_uuid", needed=True)
 
     def limit(self) -> int | None:
         """The most jobs to answer, 1 to 1000; None for all."""
-        value = self._single("limit: number")
-        return None if value is None else _whole_number(value, "limit: number", 1000)
+        digits = self._value("limit: number")
+        return int(digits.lstrip("0")) if digits else None
 
     def download_as(self) -> str | None:
         """The file name to save the object under, 1 to 255 characters; None to show it."""
-        value = self._single("download-as: string")
-        expected = "a file name of 1 to 255 characters, without control characters, / and \\"
-        if value is None:
-            return None
-        return _matching(value, _FILE_NAME, "download-as: string", expected)
+        return self._value("download-as: string") or None
 
     def position(self, *request: str) -> list[str] | None:
         """Where the answer goes on from, by the cursor that this request gave; None: the start."""
-        cursor = self._single("cursor: string")
-        if cursor is None:
-            return None
-        return decode_cursor(cursor, self._cursor_secret, self.user_id, *request)
+        cursor = self._value("cursor: string")
+        return (
+            decode_cursor(cursor, self._cursor_secret, self.user_id, *request) if cursor else None
+        )
 
     def next_cursor(self, position: list[str] | None, *request: str) -> str:
         """The JSON member that leads on to a position of this request; "" where nothing follows."""
@@ -82,33 +88,18 @@ class Call:
         """The seconds that Lambda still gives to this request."""
         return float(self._lambda_context.get_remaining_time_in_millis()) / 1000
 
-    def _single(self, parameter: str, other_spelling: str = "") -> str | None:
+    def _value(self, parameter: str, other_spelling: str = "", needed: bool = False) -> str:
+        """A valid value, or an empty string where the parameter may be absent, and is."""
         name = parameter.partition(":")[0]
         values = [*self._query.get(name, ()), *self._query.get(other_spelling, ())]
         if len(values) > 1:
             raise BadParameter(f"The {name} query parameter must be given once", parameter)
-        return values[0] if values else None
-
-    def _required(self, parameter: str, other_spelling: str) -> str:
-        value = self._single(parameter, other_spelling)
-        if value is None or not value.strip():
-            name = parameter.partition(":")[0]
+        if needed and not "".join(values).strip():
             raise BadParameter(f"The {name} query parameter is missing", parameter)
-        return value
-
-
-def _matching(value: str, pattern: re.Pattern[str], parameter: str, expected: str) -> str:
-    if not pattern.fullmatch(value):
-        raise BadParameter(f"{parameter.partition(':')[0]} must be {expected}", parameter)
-    return value
-
-
-def _whole_number(value: str, parameter: str, most: int) -> int:
-    digits = _WHOLE_NUMBER.fullmatch(value)
-    if not digits or not 1 <= int(digits[1]) <= most:
-        name = parameter.partition(":")[0]
-        raise BadParameter(f"{name} must be a whole number from 1 to {most}", parameter)
-    return int(digits[1])
+        pattern, expected = _VALID[parameter]
+        if values and not pattern.fullmatch(values[0]):
+            raise BadParameter(f"{name} must be {expected}", parameter)
+        return values[0] if values else ""
 
 
 def _user_id(context: dict[str, Any]) -> str:
