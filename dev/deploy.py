@@ -23,7 +23,7 @@ from botocore.exceptions import (
     WaiterError,
 )
 
-from dev.package import BUILD
+from dev.package import BUILD, ROOT
 
 PARAMETERS = {"AllowedOrigin": "ALLOWED_ORIGIN", "AlarmEmail": "ALARM_EMAIL"}
 # A state in which CloudFormation takes a new version of a stack.
@@ -83,19 +83,18 @@ def deploy(
     given: values of the template's parameters, None where none was given.
     Raises DeployError, and botocore's errors while no stack has been touched.
     """
-    if not (build / "template.json").exists():
-        raise DeployError("Nothing is packaged yet: make deploy does both.")
-    template = json.loads((build / "template.json").read_text())
-    check(stack, given, template["Parameters"])
-
+    check(stack, given)
     account = session.client("sts").get_caller_identity()["Account"]
     cloudformation = session.client("cloudformation")
     state = stack_state(cloudformation, stack)
     if state and state not in UPDATABLE:
         raise DeployError(unfit(session.region_name, stack, state))
+    if not (build / "template.json").exists():
+        raise DeployError("Nothing is packaged yet: make deploy does both.")
 
     print(f"Uploading the code to account {account}, {session.region_name} ...", flush=True)
     code = upload(session, account, build)
+    template = json.loads((build / "template.json").read_text())
     template["Resources"]["APIHandler"]["Properties"]["CodeUri"] = code
     request: dict[str, Any] = {
         "StackName": stack,
@@ -136,8 +135,9 @@ def deploy(
     return {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
 
 
-def check(stack: str, given: dict[str, str | None], declared: dict[str, Any]) -> None:
+def check(stack: str, given: dict[str, str | None]) -> None:
     """Refuse what CloudFormation would refuse, before anything is made."""
+    declared = json.loads((ROOT / "resources.json").read_text())["Parameters"]
     if not re.fullmatch("[A-Za-z][A-Za-z0-9-]{0,127}", stack):
         raise DeployError(
             f"STACK is {stack!r}. It must be letters, digits and -, and begin with a letter."

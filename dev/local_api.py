@@ -4,8 +4,10 @@
 Used as `chalice` is: `python -m dev.local_api local --stage local --port 8000`.
 """
 
+import json
 import os
 import warnings
+from http import HTTPStatus
 from typing import Any
 
 import jwt
@@ -44,6 +46,12 @@ def _send_http_response(
     _send(self, code, {**defaults, **headers}, body)
 
 
+def send_error(self: local.ChaliceRequestHandler, code: int, *_: Any) -> None:
+    """Answer what is no request, or has no known method, as anything else: in JSON."""
+    body = json.dumps({"message": HTTPStatus(code).phrase})
+    _send_http_response(self, code, {"Connection": "close"}, body)
+
+
 def log_request(self: local.ChaliceRequestHandler, code: Any = "-", *_: Any) -> None:
     """Log the request without its query, which may hold a file's name."""
     self.log_message("%s", f"{self.command} {getattr(self, 'path', '').partition('?')[0]} {code}")
@@ -65,6 +73,7 @@ if __name__ == "__main__":
     for owner, method in (
         (local.LocalGatewayAuthorizer, authorize),
         (local.ChaliceRequestHandler, _send_http_response),
+        (local.ChaliceRequestHandler, send_error),
         (local.ChaliceRequestHandler, log_request),
     ):
         setattr(owner, method.__name__, method)

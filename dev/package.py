@@ -55,17 +55,14 @@ def main(build: Path = BUILD) -> None:
 
 
 def chalice_package(folder: Path) -> None:
-    """`chalice package` with the merge template, of files that git knows and nothing else."""
+    """`chalice package` with the merge template, of the app's own files and nothing else."""
+    # Chalice takes chalicelib/ as it is, and would reuse a stale zip of its own cache.
     project = folder.parent / "project"
-    project.mkdir()
-    for name in ("app.py", "chalicelib", "requirements.txt", ".chalice"):
-        source = ROOT / name
-        if source.is_dir():
-            # Chalice's own caches would reuse a stale zip, and chalicelib/ goes in as it is.
-            ignored = shutil.ignore_patterns("__pycache__", "deployments", "deployed", ".*")
-            shutil.copytree(source, project / name, ignore=ignored)
-        else:
-            shutil.copy(source, project / name)
+    for pattern in ("app.py", "chalicelib/*.py", "requirements.txt", ".chalice/*.json"):
+        for source in ROOT.glob(pattern):
+            copy = project / source.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, copy)
     chalice = Path(sys.executable).parent / "chalice"
     template = ROOT / "resources.json"
     command: list[str | Path] = [

@@ -95,12 +95,6 @@ def test_what_cloudformation_would_refuse_is_said_before_aws_is_asked_anything(
     assert str(raised.value).startswith(f"{variable} is {value!r}. It must be {must_be}")
 
 
-def test_nothing_packaged_is_said(tmp_path: Path) -> None:
-    session = boto3.Session("a", "b", region_name=REGION)
-    with pytest.raises(deploy.DeployError, match="Nothing is packaged yet"):
-        deploy.deploy(session, "jobs-api", {}, tmp_path)
-
-
 def chalice_deploy(project: Path, **environ: str) -> str:
     """What `chalice deploy` of a copy of this project says last; it must fail."""
     for name in ("app.py", "chalicelib", ".chalice"):
@@ -161,6 +155,8 @@ def test_what_is_there_all_the_same_is_said(
     with emulated_aws(tmp_path) as aws:
         monkeypatch.setenv("AWS_ENDPOINT_URL", aws.endpoint)
         session = boto3.Session("test", "test", region_name="eu-central-1")
+        with pytest.raises(deploy.DeployError, match="Nothing is packaged yet"):
+            deploy.deploy(session, "jobs-api", {}, build / "nowhere")
         session.events.register("before-call.cloudformation.CreateStack", failing)
         with pytest.raises(deploy.DeployError, match=message):
             deploy.deploy(session, "jobs-api", {}, build)

@@ -3,13 +3,14 @@
 import base64
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
 import urllib3
@@ -281,9 +282,12 @@ def test_a_preflight_allows_what_the_frontend_sends(
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_a_path_that_is_none_is_refused_with_all_headers(running: Running) -> None:
-    answer = running.http.request("GET", f"{running.url}/jobs")
-    assert answer.status == 403
+@pytest.mark.parametrize(("method", "path"), [("GET", "/jobs"), ("PROPFIND", "/jobs/list")])
+def test_what_no_route_takes_is_refused_with_all_headers(
+    method: str, path: str, running: Running
+) -> None:
+    answer = running.http.request(method, running.url + path)
+    assert answer.status in (403, 501)
     assert list(answer.json()) == ["message"]
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert answer.headers["Content-Type"] == "application/json"
@@ -292,6 +296,9 @@ def test_a_path_that_is_none_is_refused_with_all_headers(running: Running) -> No
 
 def test_the_log_names_no_file(running: Running) -> None:
     running("GET", "/jobs/get-object-url", job_id=2, object_uuid="a.png", download_as="tax.pdf")
+    with socket.create_connection(("127.0.0.1", urlsplit(running.url).port)) as connection:
+        connection.sendall(b"GET /jobs/get-object-url?download-as=my tax.pdf HTTP/1.1\r\n\r\n")
+        assert b'{"message": "Bad Request"}' in connection.makefile("rb").read()
     log = running.log.read_text()
     assert "GET /jobs/get-object-url 200" in log
     assert "tax.pdf" not in log

@@ -213,6 +213,20 @@ def test_the_stage_is_throttled_and_regional_and_compresses(translated: Json) ->
     assert settings["ThrottlingBurstLimit"] > 0
 
 
+def test_there_is_no_stage_beside_the_one_that_is_throttled_and_watched(translated: Json) -> None:
+    """Where it knows no OpenApiVersion, SAM makes one named Stage."""
+    resources = translated["Resources"].values()
+    stages = [r["Properties"] for r in resources if r["Type"] == "AWS::ApiGateway::Stage"]
+    assert [stage["StageName"] for stage in stages] == ["api"]
+    [deployment] = [r for r in resources if r["Type"] == "AWS::ApiGateway::Deployment"]
+    assert "StageName" not in deployment["Properties"]
+
+
+def test_another_origin_reaches_what_the_gateway_answers_by_itself(template: Json) -> None:
+    """SAM, which looks for changes before parameters are resolved, would not deploy them."""
+    assert properties(template, "RestAPI")["AlwaysDeploy"] is True
+
+
 def test_alarms_watch_5xx_errors_throttles_and_latency(template: Json) -> None:
     metrics = {
         resource["Properties"]["MetricName"]
