@@ -50,7 +50,10 @@ def region(settings: Settings) -> str:
     with _making:
         named = settings.region or _session().get_config_variable("region")
     if not named:
-        raise ConfigError("AWS_REGION is not set, and no AWS profile names a region.")
+        raise ConfigError(
+            "AWS_REGION is not set, and no AWS profile names a region. It must be an AWS region, "
+            "like eu-central-1. Set it in the shell, or choose a profile by AWS_PROFILE."
+        )
     return str(named)
 
 
@@ -63,7 +66,10 @@ def credentials() -> Credentials:
     with _making:
         found = _session().get_credentials()
     if found is None:
-        raise ConfigError("There are no AWS credentials, in the environment or in a profile.")
+        raise ConfigError(
+            "There are no AWS credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the "
+            "shell, or choose a profile by AWS_PROFILE; a Lambda has its role's."
+        )
     frozen = found.get_frozen_credentials()
     return str(frozen.access_key), str(frozen.secret_key), frozen.token
 

@@ -29,8 +29,8 @@ VARIABLES: dict[str, tuple[str, str, str | None]] = {
         "* or one origin like https://app.example.com, without a path",
         "*",
     ),
-    "URL_EXPIRY_SECONDS": (r"\d+", "a whole number of seconds from 1 to 43200", "3600"),
-    "URL_WINDOW_SECONDS": (r"\d+", "a whole number of seconds from 1 to 3600", "300"),
+    "URL_EXPIRY_SECONDS": (r"\d{1,9}", "a whole number of seconds from 1 to 43200", "3600"),
+    "URL_WINDOW_SECONDS": (r"\d{1,9}", "a whole number of seconds from 1 to 3600", "300"),
     "LOG_LEVEL": (
         "DEBUG|INFO|WARNING|ERROR|CRITICAL",
         "DEBUG, INFO, WARNING, ERROR or CRITICAL",

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def main() -> None:
         sys.exit(f"{error.kwargs['region_name']} is no region of AWS. One is eu-central-1.")
     except NoCredentialsError:
         sys.exit("There are no AWS credentials. Run `aws configure`, or set AWS_PROFILE.")
-    except EndpointConnectionError as error:
+    except (EndpointConnectionError, ValueError) as error:
         sys.exit(f"AWS does not answer: {error} Is REGION right, and the network up?")
     except (BotoCoreError, ClientError) as error:
         sys.exit(f"AWS refused: {error}\nAre the credentials in force, and may they do this?")
@@ -89,6 +90,8 @@ def deploy(
     state = stack_state(cloudformation, stack)
     if state and state not in UPDATABLE:
         raise DeployError(unfit(session.region_name, stack, state))
+    if state and "JobRequestsTableName" not in stack_outputs(cloudformation, stack):
+        raise DeployError(f"The stack {stack} is something else. Choose another name: STACK=…")
     if not (build / "template.json").exists():
         raise DeployError("Nothing is packaged yet: make deploy does both.")
 
@@ -114,25 +117,31 @@ def deploy(
             cloudformation.update_stack(**request)
         else:
             cloudformation.create_stack(**request)
-        waiter = cloudformation.get_waiter(
-            "stack_update_complete" if state else "stack_create_complete"
-        )
-        waiter.wait(StackName=stack, WaiterConfig=WAITER)
     except ClientError as error:
         if "No updates are to be performed" not in str(error):
             raise DeployError(
                 f"AWS refused: {error}\nThe stack is as it was; the code was uploaded, {code}"
             ) from error
         print("Nothing has changed.")
-    except WaiterError as error:
-        raise DeployError(failure(cloudformation, session.region_name, stack)) from error
-    except KeyboardInterrupt as error:
+    else:
+        wait(cloudformation, session.region_name, stack, "update" if state else "create")
+    return stack_outputs(cloudformation, stack)
+
+
+def wait(cloudformation: Any, region: str, stack: str, begun: str) -> None:
+    """Wait for the stack's creation or update. Raises DeployError, also where it only goes on."""
+    try:
+        try:
+            waiter = cloudformation.get_waiter(f"stack_{begun}_complete")
+            waiter.wait(StackName=stack, WaiterConfig=WAITER)
+        except WaiterError as error:
+            raise DeployError(failure(cloudformation, region, stack)) from error
+    except (BotoCoreError, ClientError, KeyboardInterrupt) as error:
+        why = f"Waiting has ended: {error}\n" if str(error) else ""
         raise DeployError(
-            f"\nNobody waits any longer, but the stack {stack} goes on. How far it is:\n"
-            + aws("describe-stack-events", session.region_name, stack)
+            f"\n{why}The {begun} of the stack {stack} has begun, and goes on by itself. How far:\n"
+            + aws("describe-stack-events", region, stack)
         ) from error
-    [described] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
-    return {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
 
 
 def check(stack: str, given: dict[str, str | None]) -> None:
@@ -160,17 +169,27 @@ def stack_state(cloudformation: Any, stack: str) -> str | None:
     return None if status == "DELETE_COMPLETE" else status
 
 
+def stack_outputs(cloudformation: Any, stack: str) -> dict[str, str]:
+    """The outputs of a stack that exists."""
+    [described] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+
+
 def upload(session: boto3.Session, account: str, build: Path) -> str:
-    """Put the zip into the account's bucket for code, under the hash of its bytes; its S3 URI."""
+    """Put the zip into the account's bucket for code, under the hash of its bytes; its S3 URI.
+
+    Raises DeployError.
+    """
     s3 = session.client("s3")
     bucket = f"jobs-api-code-{account}-{session.region_name}"
+    code = (build / "deployment.zip").read_bytes()
+    key = f"{hashlib.sha256(code).hexdigest()}.zip"
+    # us-east-1 is the one region that must not be named.
     where = {"LocationConstraint": session.region_name}
+    in_region = {} if session.region_name == "us-east-1" else {"CreateBucketConfiguration": where}
     try:
-        # us-east-1 is the one region that must not be named.
-        in_region = (
-            {} if session.region_name == "us-east-1" else {"CreateBucketConfiguration": where}
-        )
-        s3.create_bucket(Bucket=bucket, **in_region)
+        with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+            s3.create_bucket(Bucket=bucket, **in_region)
         s3.put_public_access_block(
             Bucket=bucket,
             PublicAccessBlockConfiguration={
@@ -180,12 +199,12 @@ def upload(session: boto3.Session, account: str, build: Path) -> str:
                 "RestrictPublicBuckets": True,
             },
         )
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
-            raise
-    code = (build / "deployment.zip").read_bytes()
-    key = f"{hashlib.sha256(code).hexdigest()}.zip"
-    s3.put_object(Bucket=bucket, Key=key, Body=code, ExpectedBucketOwner=account)
+        s3.put_object(Bucket=bucket, Key=key, Body=code, ExpectedBucketOwner=account)
+    except (BotoCoreError, ClientError, KeyboardInterrupt) as error:
+        raise DeployError(
+            f"The code was not uploaded: {error or 'stopped'}\nNo stack was touched; the bucket "
+            f"{bucket} may have been made."
+        ) from error
     return f"s3://{bucket}/{key}"
 
 

@@ -40,6 +40,7 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 def main(build: Path = BUILD) -> None:
     """Write deployment.zip and template.json, for stage prod, into the folder `build`."""
+    print("Packaging ...", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         packaged, code = Path(folder, "packaged"), Path(folder, "code")
         chalice_package(packaged)
@@ -76,7 +77,10 @@ def chalice_package(folder: Path) -> None:
     ]
     # Chalice asks for a region; the template is good for any.
     environ = os.environ | {"AWS_DEFAULT_REGION": "us-east-1"}
-    subprocess.run(command, cwd=project, env=environ, check=True)
+    # Into a pipe, as it asks a terminal for what it can, and waits for the answer.
+    done = subprocess.run(command, cwd=project, env=environ, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{done.stdout}{done.stderr}`chalice package` has failed.")
 
 
 def slim(code: Path) -> None:

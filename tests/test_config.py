@@ -51,6 +51,7 @@ def test_a_missing_variable_is_named_with_what_it_must_be_and_where_it_is_set(
         ("ALLOWED_ORIGIN", "https://a.example.com,https://b.example.com", "one origin"),
         ("URL_EXPIRY_SECONDS", "0", "from 1 to 43200"),
         ("URL_EXPIRY_SECONDS", "43201", "from 1 to 43200"),
+        ("URL_EXPIRY_SECONDS", "1" * 5000, "from 1 to 43200"),
         ("URL_EXPIRY_SECONDS", "1h", "from 1 to 43200"),
         ("URL_EXPIRY_SECONDS", "-1", "from 1 to 43200"),
         ("URL_WINDOW_SECONDS", "3601", "from 1 to 3600"),

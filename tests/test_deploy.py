@@ -5,17 +5,18 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from dev import deploy
-from dev.emulated_aws import REGION, emulated_aws
+from dev.emulated_aws import REGION, EmulatedAws, emulated_aws
 from dev.package import ROOT
 from tests.conftest import ENVIRON
 from tests.test_config import NEEDED
@@ -128,40 +129,84 @@ def test_chalice_deploy_stops_at_a_placeholder_of_the_policy(tmp_path: Path) -> 
     assert ".chalice/policy-prod.json still says FILL IN" in said
 
 
+@pytest.fixture
+def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatedAws]:
+    with emulated_aws(tmp_path) as aws:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", aws.endpoint)
+        yield aws
+
+
 def refuse(**_: Any) -> None:
-    raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "CreateStack")
+    raise ClientError({"Error": {"Code": "ExpiredToken", "Message": "no"}}, "Whatever")
 
 
 def interrupt(**_: Any) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(
-    ("failing", "message"),
-    [
-        (refuse, "The stack is as it was; the code was uploaded, s3://jobs-api-code-000000000000-"),
-        (interrupt, "aws cloudformation describe-stack-events --region eu-central-1 --stack-name "),
-    ],
-    ids=["refused", "Ctrl-C"],
-)
-def test_what_is_there_all_the_same_is_said(
-    failing: Callable[..., None],
-    message: str,
-    build: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+CODE_BUCKET = f"jobs-api-code-000000000000-{REGION}"
+
+
+@pytest.mark.parametrize("failing", [refuse, interrupt])
+def test_a_failed_upload_is_said_with_the_bucket_that_may_be_there(
+    failing: Callable[..., None], build: Path, aws: EmulatedAws
 ) -> None:
-    """AWS is asked for real but for the stack: there it refuses, or somebody loses patience."""
-    with emulated_aws(tmp_path) as aws:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", aws.endpoint)
-        session = boto3.Session("test", "test", region_name="eu-central-1")
-        with pytest.raises(deploy.DeployError, match="Nothing is packaged yet"):
-            deploy.deploy(session, "jobs-api", {}, build / "nowhere")
-        session.events.register("before-call.cloudformation.CreateStack", failing)
-        with pytest.raises(deploy.DeployError, match=message):
-            deploy.deploy(session, "jobs-api", {}, build)
-        [bucket] = aws.client("s3").list_buckets()["Buckets"]
-        assert bucket["Name"] == "jobs-api-code-000000000000-eu-central-1"
+    aws.session.events.register("before-call.s3.PutObject", failing)
+    with pytest.raises(deploy.DeployError) as raised:
+        deploy.deploy(aws.session, "jobs-api", {}, build)
+    assert str(raised.value).startswith("The code was not uploaded: ")
+    assert f"No stack was touched; the bucket {CODE_BUCKET} may have" in str(raised.value)
+    assert [b["Name"] for b in aws.client("s3").list_buckets()["Buckets"]] == [CODE_BUCKET]
+
+
+def test_a_refused_stack_is_said_with_the_code_that_was_uploaded(
+    build: Path, aws: EmulatedAws
+) -> None:
+    aws.session.events.register("before-call.cloudformation.CreateStack", refuse)
+    message = f"The stack is as it was; the code was uploaded, s3://{CODE_BUCKET}/"
+    with pytest.raises(deploy.DeployError, match=message):
+        deploy.deploy(aws.session, "jobs-api", {}, build)
+
+
+@pytest.mark.parametrize("failing", [refuse, interrupt])
+def test_a_wait_that_ends_early_is_said_with_how_to_go_on(
+    failing: Callable[..., None], build: Path, aws: EmulatedAws
+) -> None:
+    created = []
+
+    def create(**_: Any) -> tuple[AWSResponse, dict[str, str]]:
+        created.append(True)
+        return AWSResponse("", 200, {}, None), {"StackId": "arn"}
+
+    def poll(**_: Any) -> None:
+        if created:
+            failing()
+
+    aws.session.events.register("before-call.cloudformation.CreateStack", create)
+    aws.session.events.register("before-call.cloudformation.DescribeStack*", poll)
+    with pytest.raises(deploy.DeployError) as raised:
+        deploy.deploy(aws.session, "jobs-api", {}, build)
+    assert "The create of the stack jobs-api has begun, and goes on by itself." in str(raised.value)
+    assert str(raised.value).endswith(
+        "aws cloudformation describe-stack-events --region eu-central-1 --stack-name jobs-api"
+    )
+
+
+def test_nothing_packaged_is_said(aws: EmulatedAws, tmp_path: Path) -> None:
+    with pytest.raises(deploy.DeployError, match="Nothing is packaged yet"):
+        deploy.deploy(aws.session, "jobs-api", {}, tmp_path / "nowhere")
+
+
+def test_another_stack_of_the_same_name_is_left_alone(build: Path, aws: EmulatedAws) -> None:
+    cloudformation = aws.client("cloudformation")
+    orders = {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "orders"}}
+    cloudformation.create_stack(
+        StackName="shop", TemplateBody=json.dumps({"Resources": {"Orders": orders}})
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(StackName="shop")
+    with pytest.raises(deploy.DeployError, match="The stack shop is something else"):
+        deploy.deploy(aws.session, "shop", {}, build)
+    assert [b["Name"] for b in aws.client("s3").list_buckets()["Buckets"]] == ["orders"]
 
 
 @pytest.mark.parametrize(

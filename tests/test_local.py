@@ -308,8 +308,8 @@ def test_the_log_names_no_file(running: Running) -> None:
     ("missing", "message"),
     [
         ("JOB_FILES_BUCKET", "JOB_FILES_BUCKET is not set. It must be the name of"),
-        ("AWS_REGION", "AWS_REGION is not set, and no AWS profile names a region."),
-        ("AWS_ACCESS_KEY_ID", "There are no AWS credentials, in the environment or in a profile."),
+        ("AWS_REGION", "AWS_REGION is not set, and no AWS profile names a region. It must be"),
+        ("AWS_ACCESS_KEY_ID", "There are no AWS credentials. Set AWS_ACCESS_KEY_ID and"),
     ],
 )
 def test_it_does_not_start_without_what_it_needs(missing: str, message: str) -> None:
