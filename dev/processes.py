@@ -64,18 +64,19 @@ def stop(process: Process) -> None:
             process.wait(STOP_SECONDS)
 
 
-def wait_for(url: str, process: Process) -> None:
-    """Return as soon as the URL answers, whatever it answers.
+def wait_for(url: str, process: Process, token: str = "") -> int:
+    """The status of the URL's first answer, to a request with the token as Authorization.
 
     Raises RuntimeError where the process ends before, or START_SECONDS have passed.
     """
+    request = urllib.request.Request(url, headers={"Authorization": token})
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except urllib.error.HTTPError:
-            return
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
         except OSError:
             time.sleep(0.05)
     raise RuntimeError(f"{url} did not answer; the process that should serve it has ended or hangs")

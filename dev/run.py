@@ -53,9 +53,13 @@ def chosen_port(named: str) -> int:
         check_free(port)
     except OSError as error:
         why = "is taken" if error.errno == errno.EADDRINUSE else f"is no use ({error.strerror})"
-        other = port + 1 if 1024 <= port < 65535 else 8001
-        sys.exit(f"Port {port} {why}. Choose another one: make run PORT={other}")
+        sys.exit(f"Port {port} {why}. {another(port)}")
     return port
+
+
+def another(port: int) -> str:
+    """How to choose another port."""
+    return f"Choose another one: make run PORT={port + 1 if 1024 <= port < 65535 else 8001}"
 
 
 def serve(port: int, folder: Path) -> None:
@@ -76,9 +80,11 @@ def serve(port: int, folder: Path) -> None:
             local_api(aws, pool.arn, port) as api,
             page_server(url, aws.endpoint, pool.client_id, EMAIL, PASSWORD) as page,
         ):
-            wait_for(f"{url}/jobs/list", api)
+            token = log_in(cognito, pool, EMAIL)["IdToken"]
+            if wait_for(f"{url}/jobs/list", api, token) != 200:
+                sys.exit(f"Something else answers on port {port} by now. {another(port)}")
             say(f"\nready: {url}")
-            print_curl_commands(url, log_in(cognito, pool, EMAIL)["IdToken"])
+            print_curl_commands(url, token)
             say(f"page: {page}")
             say(f"(log in there as {EMAIL} with the password {PASSWORD})")
             say("\nCtrl-C ends everything. The API's log:")

@@ -56,7 +56,7 @@ def test_the_table_of_statuses_is_the_stores() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        ". Choose another one: make run PORT=",
+        "Choose another one: make run PORT=",
         "is not set. It must be ",
         "There is no job with this job-id",
         "The service is busy. Please try again in a few seconds.",

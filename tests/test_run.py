@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,21 @@ def test_a_taken_port_is_named_with_the_way_to_choose_another() -> None:
     assert process.returncode == 1
     assert output == f"Port {port} is taken. Choose another one: make run PORT={port + 1}\n"
     assert time.monotonic() - started < 10
+
+
+def test_a_port_that_is_taken_meanwhile_is_named_too() -> None:
+    port = free_port()
+    process = start(port)
+    assert process.stdout is not None
+    process.stdout.readline()
+    # Listens, and answers every GET by 501.
+    with HTTPServer(("127.0.0.1", port), BaseHTTPRequestHandler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        output, _ = process.communicate(timeout=READY_SECONDS)
+        other.shutdown()
+    assert process.returncode == 1
+    assert f"Something else answers on port {port} by now. Choose another one: " in output
+    assert "ready: " not in output
 
 
 @pytest.mark.parametrize("port", ["abc", "0", "-1", "65536", "8000 "])
