@@ -24,7 +24,7 @@ VARIABLES: dict[str, tuple[str, str, str | None]] = {
     "JOB_REQUESTS_TABLE": (r"[\w.-]{3,255}", "the name of a DynamoDB table", None),
     "JOB_FILES_BUCKET": (
         # A directory bucket, whose name ends in --x-s3, is signed for otherwise.
-        r"(?!.*--[a-z0-9]+-s3$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+        r"(?!.*(\.\.|--[a-z0-9]+-s3$))[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
         "the name of a general purpose S3 bucket",
         None,
     ),

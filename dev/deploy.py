@@ -55,7 +55,9 @@ def main() -> None:
     stack = os.environ.get("STACK") or "jobs-api"
     given = {name: os.environ.get(variable) for name, variable in PARAMETERS.items()}
     try:
-        session = boto3.Session(region_name=os.environ.get("REGION") or None)
+        session = boto3.Session(
+            region_name=os.environ.get("REGION") or os.environ.get("AWS_REGION")
+        )
         if not session.region_name:
             raise DeployError("No region is named. Name one: make deploy REGION=eu-central-1")
         session.get_partition_for_region(session.region_name)

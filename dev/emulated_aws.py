@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import boto3
 from botocore.config import Config
 
-from dev.processes import child, free_port, wait_for
+from dev.processes import Process, child, free_port, wait_for
 
 REGION = "eu-central-1"
 TABLE = "job-requests"
@@ -33,10 +33,11 @@ INDEX_BY_DATE = {
 
 
 class EmulatedAws(NamedTuple):
-    """Where the emulated AWS answers, and a session with its credentials."""
+    """Where the emulated AWS answers, a session with its credentials, and its process."""
 
     endpoint: str
     session: boto3.Session
+    process: Process
 
     def client(self, service: str) -> Any:
         """A boto3 client of a service."""
@@ -86,7 +87,7 @@ def emulated_aws(folder: Path, **settings: str) -> Iterator[EmulatedAws]:
     with child([ministack], environ, folder / "ministack.log") as process:
         endpoint = f"http://127.0.0.1:{port}"
         wait_for(f"{endpoint}/_ministack/health", process)
-        yield EmulatedAws(endpoint, boto3.Session("test", "test", region_name=REGION))
+        yield EmulatedAws(endpoint, boto3.Session("test", "test", region_name=REGION), process)
 
 
 def create_table(dynamodb: Any, table: str = TABLE) -> None:

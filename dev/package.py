@@ -13,6 +13,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from chalicelib.config import VARIABLES
+
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build"
 
@@ -75,8 +77,12 @@ def chalice_package(folder: Path) -> None:
         template,
         folder,
     ]
-    # Chalice asks for a region; the template is good for any.
-    environ = os.environ | {"AWS_DEFAULT_REGION": "us-east-1"}
+    # Chalice asks for a region, but the template is good for any: no shell or profile has a say.
+    environ = {
+        **{k: v for k, v in os.environ.items() if not k.startswith("AWS_") and k not in VARIABLES},
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
+    }
     # Into a pipe, as it asks a terminal for what it can, and waits for the answer.
     done = subprocess.run(command, cwd=project, env=environ, capture_output=True, text=True)
     if done.returncode:
@@ -141,6 +147,7 @@ def compile_all(code: Path) -> None:
         quiet=1,
         stripdir=str(code),
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+        optimize=0,
         force=True,
     )
     if not compiled:

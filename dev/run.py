@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 import tempfile
+import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -88,7 +89,11 @@ def serve(port: int, folder: Path) -> None:
             say(f"page: {page}")
             say(f"(log in there as {EMAIL} with the password {PASSWORD})")
             say("\nCtrl-C ends everything. The API's log:")
-            sys.exit(f"The API ended by itself, with status {api.wait()}.")
+            parts = {"API": api, "emulated AWS": aws.process}
+            while all(process.poll() is None for process in parts.values()):
+                time.sleep(0.5)
+            ended = [name for name, process in parts.items() if process.poll() is not None]
+            sys.exit(f"The {ended[0]} has ended by itself.")
 
 
 def local_api(

@@ -100,6 +100,25 @@ def test_it_serves_what_it_says_and_ends_with_all_that_it_started(
         socket.create_connection(("127.0.0.1", port))
 
 
+def test_it_ends_when_a_part_of_it_has_ended() -> None:
+    process = start(free_port())
+    try:
+        read_until_ready(process)
+        listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True)
+        [ministack] = [
+            pid
+            for pid in children(process.pid)
+            if re.search(rf"(?m)^ *{pid} .*ministack$", listed.stdout)
+        ]
+        os.kill(ministack, signal.SIGKILL)
+        output, _ = process.communicate(timeout=20)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+    assert process.returncode == 1
+    assert output.endswith("The emulated AWS has ended by itself.\n")
+
+
 def test_a_taken_port_is_named_with_the_way_to_choose_another() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
