@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from functools import partial
 
 from chalice.app import Chalice, CognitoUserPoolAuthorizer, Response
 
@@ -39,8 +40,10 @@ def list_jobs(call: Call) -> Response:
     request = ("list", settings.job_list_index)
     after, limit = call.position(*request), call.limit()
     db = aws.service("dynamodb", settings, call.seconds_left)
-    rows, end = jobs.list_jobs(db, settings, call.user_id, after, limit, edge.room())
+    items = jobs.list_jobs(db, settings, call.user_id, after, limit)
+    rows, last = edge.page(items, jobs.row, limit)
     call.log["jobs"] = len(rows)
+    end = jobs.position(*last) if last else []
     body = f'{{"jobs":[{",".join(rows)}]{call.next_cursor(end, *request)}}}'
     etag = edge.etag(body)
     return edge.not_modified(etag) if call.has(etag) else edge.answer(body, etag)
@@ -62,9 +65,10 @@ def get_job(call: Call) -> Response:
     if call.has(etag):
         return edge.not_modified(etag)
     job_info = jobs.job_info(item)
-    keys = files.result_keys(call.user_id, job_id, jobs.objects_with_results(item, after))
     sign = urls.signer(settings, aws.region(settings), aws.credentials(), signed_at)
-    results, end = urls.results(sign, keys, edge.room(job_info))
+    names = jobs.objects_with_results(item, after)
+    result = partial(files.result, sign, files.job_prefix(call.user_id, job_id))
+    results, end = edge.page(names, result, beside=job_info)
     call.log["urls"] = 2 * len(results)
     body = f'{{"job_info":{job_info},"results":{{{",".join(results)}}}'
     return edge.answer(f"{body}{call.next_cursor(end, *request)}}}", etag)
@@ -76,7 +80,7 @@ def get_object_url(call: Call) -> Response:
     """A presigned URL of one object, composed without asking AWS; the object may not exist."""
     from chalicelib import files, urls
 
-    key = files.object_key(call.user_id, call.job_id(), call.object_uuid())
+    key = files.job_prefix(call.user_id, call.job_id()) + call.object_uuid()
     download_as = call.download_as()
     signed_at = urls.window_start(time.time(), settings)
     sign = urls.signer(settings, aws.region(settings), aws.credentials(), signed_at)

@@ -72,9 +72,9 @@ class Call:
             decode_cursor(cursor, self._cursor_secret, self.user_id, *request) if cursor else None
         )
 
-    def next_cursor(self, position: list[str] | None, *request: str) -> str:
+    def next_cursor(self, position: list[str], *request: str) -> str:
         """The JSON member that leads on to a position of this request; "" where nothing follows."""
-        if position is None:
+        if not position:
             return ""
         cursor = encode_cursor(position, self._cursor_secret, self.user_id, *request)
         return f',"next_cursor":"{cursor}"'

@@ -7,9 +7,9 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from chalice.app import Chalice, ChaliceUnhandledError, CORSConfig, Request, Response
 
@@ -21,6 +21,7 @@ from chalicelib.errors import ApiError, BadParameter, JobNotFound, Unauthorized,
 ROOM_BYTES = 6_000_000 - 8_000
 RETRY_AFTER_SECONDS = 5
 
+T = TypeVar("T")
 Headers = dict[str, str | list[str]]
 LOG = logging.getLogger("jobs_api")
 
@@ -97,21 +98,24 @@ def etag(*parts: str) -> str:
     return f'"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"'
 
 
-def room(*taken: str) -> Callable[[str], bool]:
-    """A function that tells whether one more ASCII JSON text fits the body, beside those taken.
+def page(
+    items: Iterable[T], json_text: Callable[[T], str], limit: int | None = None, beside: str = ""
+) -> tuple[list[str], list[T]]:
+    """The items' JSON texts, as many as fit the body, up to limit; the last one, if more follow.
 
-    Counted is what Lambda hands on: the body escaped, as a string in a JSON of its own.
+    The first is taken even where it does not fit, so that paging ends.
     """
-    left = ROOM_BYTES
-
-    def fits(text: str) -> bool:
-        nonlocal left
-        left -= len(text) + text.count('"') + text.count("\\") + 1
-        return left >= 0
-
-    for text in taken:
-        fits(text)
-    return fits
+    left = ROOM_BYTES - _escaped_bytes(beside)
+    texts: list[str] = []
+    last: list[T] = []
+    for item in items:
+        text = json_text(item)
+        left -= _escaped_bytes(text) + 1
+        if len(texts) == limit or (texts and left < 0):
+            return texts, last
+        texts.append(text)
+        last = [item]
+    return texts, []
 
 
 def configure_log(level: str) -> None:
@@ -120,6 +124,11 @@ def configure_log(level: str) -> None:
     LOG.propagate = False
     if not LOG.handlers:
         LOG.addHandler(logging.StreamHandler(sys.stdout))
+
+
+def _escaped_bytes(text: str) -> int:
+    # Lambda hands the body on escaped, as a string in a JSON of its own. It is all ASCII.
+    return len(text) + text.count('"') + text.count("\\")
 
 
 def _headers(etag: str) -> Headers:

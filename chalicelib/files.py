@@ -1,7 +1,8 @@
-"""A job's files in S3: how their keys are composed, and how all of them are deleted."""
+"""A job's files in S3: their keys and URLs, and how all of them are deleted."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import partial
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from chalicelib.aws import PARALLEL_CALLS, TRANSIENT_CODES, Service
@@ -15,22 +16,19 @@ KEYS_A_REQUEST = 500
 
 
 def job_prefix(user_id: str, job_id: int) -> str:
-    """What the keys of all of the job's files begin with; it ends in / so that 1 is not 10."""
+    """What the keys of all of the job's files begin with; it ends in / so that 1 is not 10.
+
+    An uploaded file's name comes right after it.
+    """
     return f"{user_id}/{job_id}/"
 
 
-def object_key(user_id: str, job_id: int, object_uuid: str) -> str:
-    """The key of an uploaded file."""
-    return f"{job_prefix(user_id, job_id)}{object_uuid}"
-
-
-def result_keys(
-    user_id: str, job_id: int, object_uuids: list[str]
-) -> Iterator[tuple[str, str, str]]:
-    """Each object's name with the keys of its results: the full one, the minimal one."""
-    prefix = f"{job_prefix(user_id, job_id)}results/"
-    for object_uuid in object_uuids:
-        yield object_uuid, f"{prefix}{object_uuid}.json", f"{prefix}{object_uuid}.min.json"
+def result(sign: Callable[[str], str], prefix: str, object_uuid: str) -> str:
+    """The object's member of `results`, as JSON text: the URLs of its two results."""
+    key = f"{prefix}results/{object_uuid}"
+    # A URL is all ASCII, without a quote or a backslash, so it needs no escaping.
+    urls = f'{{"full":"{sign(f"{key}.json")}","min":"{sign(f"{key}.min.json")}"}}'
+    return f"{encode_basestring_ascii(object_uuid)}:{urls}"
 
 
 def delete_files(s3: Service, bucket: str, prefix: str, log: dict[str, Any]) -> None:

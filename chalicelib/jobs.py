@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
@@ -51,17 +51,12 @@ _NOTHING: Item = {"S": None, "N": 0, "M": {}}
 
 
 def list_jobs(
-    db: Service,
-    settings: Settings,
-    user_id: str,
-    after: list[str] | None,
-    limit: int | None,
-    fits: Callable[[str], bool],
-) -> tuple[list[str], list[str] | None]:
-    """The user's jobs, newest first, base information only: rows, and where they go on.
+    db: Service, settings: Settings, user_id: str, after: list[str] | None, limit: int | None
+) -> Iterator[Item]:
+    """The user's jobs, newest first, base information only.
 
-    A row is the JSON text of a job. They end at `limit` rows, or before one that no longer fits;
-    the second value is then the position to go on `after`. Raises Unavailable.
+    They begin `after` a position, and go on to one more than `limit`: it tells whether anything
+    follows. Raises Unavailable.
     """
     query: dict[str, Any] = {
         "TableName": settings.job_requests_table,
@@ -75,21 +70,41 @@ def list_jobs(
     }
     if settings.job_list_index:
         query["IndexName"] = settings.job_list_index
-    # A position is the sort keys: the jobId, then by the index the date.
     if after:
         query["ExclusiveStartKey"] = _key(user_id, after[0])
         if settings.job_list_index:
             query["ExclusiveStartKey"]["date"] = {"S": after[1]}
+    if limit is not None:
+        query["Limit"] = limit + 1
 
-    rows: list[str] = []
-    last: Item = {}
-    for item in _items(db, query, limit):
-        row = _row(item)
-        if len(rows) == limit or not fits(row):
-            return rows, [last["jobId"]["N"], last.get("date", _ABSENT).get("S", "")]
-        rows.append(row)
-        last = item
-    return rows, None
+    while True:
+        page = db("query", **query)
+        yield from page["Items"]
+        if "LastEvaluatedKey" not in page:
+            return
+        query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        if limit is not None:
+            query["Limit"] -= len(page["Items"])
+
+
+def row(item: Item) -> str:
+    """The job's base information, as JSON text."""
+    # Written as text, and without a call an attribute: a list may have 10,000 rows.
+    get = item.get
+    name, date = get("jobName", _ABSENT).get("S"), get("date", _ABSENT).get("S")
+    return (
+        f'{{"job_id":{get("jobId", _ABSENT).get("N", "0")}'
+        f',"job_name":{"null" if name is None else encode_basestring_ascii(name)}'
+        f',"date":{"null" if date is None else encode_basestring_ascii(date)}'
+        f',"total_size":{_number_text(get("contentLength", _ABSENT).get("N", "0"))}'
+        f',"credits_spent":{_number_text(get("creditsSpent", _ABSENT).get("N", "0"))}'
+        f"{_status_members(get('status', _ABSENT).get('S'))}}}"
+    )
+
+
+def position(item: Item) -> list[str]:
+    """Where a list goes on after the job: its sort keys, in the table and by the index."""
+    return [item["jobId"]["N"], item.get("date", _ABSENT).get("S", "")]
 
 
 def get_job(db: Service, settings: Settings, user_id: str, job_id: int) -> Item:
@@ -133,34 +148,6 @@ def status_meaning(status: str | None) -> str:
     if progress := _PROGRESS.fullmatch(status or ""):
         return f"Being processed, {progress[1]}% done"
     return STATUS_MEANINGS.get(status or "", "Unknown status")
-
-
-def _items(db: Service, query: dict[str, Any], limit: int | None) -> Iterator[Item]:
-    while True:
-        if limit is not None:
-            # One item more than wanted tells whether anything follows.
-            query["Limit"] = limit + 1
-        page = db("query", **query)
-        yield from page["Items"]
-        if "LastEvaluatedKey" not in page:
-            return
-        query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
-        if limit is not None:
-            limit -= len(page["Items"])
-
-
-def _row(item: Item) -> str:
-    # Written as text, and without a call an attribute: a list may have 10,000 rows.
-    get = item.get
-    name, date = get("jobName", _ABSENT).get("S"), get("date", _ABSENT).get("S")
-    return (
-        f'{{"job_id":{get("jobId", _ABSENT).get("N", "0")}'
-        f',"job_name":{"null" if name is None else encode_basestring_ascii(name)}'
-        f',"date":{"null" if date is None else encode_basestring_ascii(date)}'
-        f',"total_size":{_number_text(get("contentLength", _ABSENT).get("N", "0"))}'
-        f',"credits_spent":{_number_text(get("creditsSpent", _ABSENT).get("N", "0"))}'
-        f"{_status_members(get('status', _ABSENT).get('S'))}}}"
-    )
 
 
 @lru_cache(maxsize=1024)

@@ -9,9 +9,8 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
-from json.encoder import encode_basestring_ascii
 from urllib.parse import quote, urlsplit
 
 from chalicelib.aws import Credentials
@@ -85,28 +84,6 @@ def attachment(file_name: str) -> str:
     # Quotes and backslashes would need escapes, which browsers read differently; so would %xx.
     fallback = re.sub(r'[^ -~]|["\\%]', "_", file_name)
     return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(file_name, safe='')}"
-
-
-def results(
-    sign: Callable[[str], str],
-    keys: Iterable[tuple[str, str, str]],
-    fits: Callable[[str], bool],
-) -> tuple[list[str], list[str] | None]:
-    """The members, as JSON text, of the object of results: a name, and the URLs of its two keys.
-
-    They end before one that no longer fits; the second value is then the position to go on from.
-    """
-    members: list[str] = []
-    last = ""
-    for name, full, minimal in keys:
-        # A URL is all ASCII, without a quote or a backslash, so it needs no escaping.
-        urls = f'{{"full":"{sign(full)}","min":"{sign(minimal)}"}}'
-        member = f"{encode_basestring_ascii(name)}:{urls}"
-        if not fits(member) and members:
-            return members, [last]
-        members.append(member)
-        last = name
-    return members, None
 
 
 def _address(bucket: str, region: str, endpoint: str) -> tuple[str, str, str]:

@@ -11,21 +11,31 @@ from hypothesis import strategies as st
 from chalicelib import edge
 
 
-@given(texts=st.lists(st.text(), max_size=5))
-def test_room_counts_a_text_as_lambda_escapes_it(texts: list[str]) -> None:
+@given(texts=st.lists(st.text(), min_size=2, max_size=6))
+def test_a_page_counts_a_text_as_lambda_escapes_it(texts: list[str]) -> None:
     ascii_texts = [json.dumps(text) for text in texts]
     # A comma each, and the quotes that json.dumps puts around the whole.
     size = len(json.dumps("".join(ascii_texts))) - 2 + len(texts)
-    for left, fits in ((size, True), (size - 1, not texts)):
+    for left, fits in ((size, len(texts)), (size - 1, len(texts) - 1)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(edge, "ROOM_BYTES", left)
-            assert all(map(edge.room(), ascii_texts)) == fits or not texts
+            page, end = edge.page(range(len(texts)), lambda i: ascii_texts[i])
+        assert page == ascii_texts[:fits]
+        assert end == ([] if fits == len(texts) else [fits - 1])
 
 
-def test_room_counts_what_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_counts_what_is_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edge, "ROOM_BYTES", 10)
-    assert edge.room()("12345678")
-    assert not edge.room("12")("12345678")
+    assert edge.page([1234, 5678], str) == (["1234", "5678"], [])
+    assert edge.page([1234, 5678], str, beside="1") == (["1234"], [1234])
+
+
+def test_a_page_holds_one_text_even_where_it_does_not_fit_so_that_paging_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(edge, "ROOM_BYTES", 1)
+    assert edge.page([1234, 5678], str) == (["1234"], [1234])
+    assert edge.page([1234], str) == (["1234"], [])
 
 
 def test_the_log_goes_to_stdout_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,10 +22,9 @@ def delete(s3: Service) -> dict[str, Any]:
 
 def test_keys_are_composed_of_the_user_the_job_and_the_object() -> None:
     assert files.job_prefix("u", 1) == "u/1/"
-    assert files.object_key("u", 1, "x.png") == "u/1/x.png"
-    assert list(files.result_keys("u", 1, ["x.png"])) == [
-        ("x.png", "u/1/results/x.png.json", "u/1/results/x.png.min.json")
-    ]
+    assert files.result(lambda key: f"u:{key}", "u/1/", "x.png") == (
+        '"x.png":{"full":"u:u/1/results/x.png.json","min":"u:u/1/results/x.png.min.json"}'
+    )
 
 
 def test_objects_older_versions_and_delete_markers_go(s3: Service, emulated: Aws) -> None:

@@ -10,24 +10,21 @@ from boto3.dynamodb.types import TypeDeserializer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import jobs
+from chalicelib import edge, jobs
 from chalicelib.aws import Service
-from chalicelib.config import Settings, load_settings
+from chalicelib.config import Settings
 from chalicelib.errors import JobNotFound
-from tests.conftest import ALICE, BOB, ENVIRON, Aws
+from tests.conftest import ALICE, BOB, Aws
 
 Rows = list[dict[str, Any]]
-
-
-def always(_: str) -> bool:
-    return True
 
 
 def list_jobs(
     db: Service, settings: Settings, after: list[str] | None = None, limit: int | None = None
 ) -> tuple[Rows, list[str] | None]:
-    rows, end = jobs.list_jobs(db, settings, ALICE, after, limit, always)
-    return [json.loads(row) for row in rows], end
+    items = jobs.list_jobs(db, settings, ALICE, after, limit)
+    rows, last = edge.page(items, jobs.row, limit)
+    return [json.loads(row) for row in rows], jobs.position(*last) if last else None
 
 
 class Recorder:
@@ -177,15 +174,16 @@ def test_a_limit_is_reached_over_several_pages(
 
 
 def test_the_list_ends_before_a_row_that_no_longer_fits_and_goes_on_with_it(
-    db: Service, emulated: Aws, settings: Settings
+    db: Service, emulated: Aws, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for job_id in (1, 2, 3):
         emulated.put_job(ALICE, job_id)
-    room = iter([True, True, False])
-    rows, end = jobs.list_jobs(db, settings, ALICE, None, None, lambda _: next(room))
-    assert [json.loads(row)["job_id"] for row in rows] == [3, 2]
-    rows, end = jobs.list_jobs(db, settings, ALICE, end, None, always)
-    assert [json.loads(row)["job_id"] for row in rows] == [1]
+    texts = [jobs.row(item) for item in jobs.list_jobs(db, settings, ALICE, None, None)]
+    monkeypatch.setattr(edge, "ROOM_BYTES", len(json.dumps("".join(texts[:2]))))
+    rows, end = list_jobs(db, settings)
+    assert [row["job_id"] for row in rows] == [3, 2]
+    rows, end = list_jobs(db, settings, end)
+    assert [row["job_id"] for row in rows] == [1]
     assert end is None
 
 
@@ -339,14 +337,7 @@ def test_a_row_is_json_whatever_its_texts_hold(name: str, date: str, status: str
         "date": {"S": date},
         "status": {"S": status},
     }
-    [row], _ = jobs.list_jobs(
-        lambda *_, **__: {"Items": [item]},
-        load_settings(ENVIRON),
-        ALICE,
-        None,
-        None,
-        always,
-    )
+    row = jobs.row(item)
     assert row.isascii()
     read = json.loads(row)
     assert (read["job_name"], read["date"], read["status"]) == (name, date, status)
@@ -372,10 +363,7 @@ TEXTS = st.builds(lambda text: {"S": text}, st.text())
 )
 def test_a_row_written_as_text_says_what_the_whole_job_says(item: dict[str, Any]) -> None:
     whole = json.loads(jobs.job_info(item))
-    [row], _ = jobs.list_jobs(
-        lambda *_, **__: {"Items": [item]}, load_settings(ENVIRON), ALICE, None, None, always
-    )
-    read = json.loads(row)
+    read = json.loads(jobs.row(item))
     meaning = read.pop("status_meaning")
     assert meaning == jobs.status_meaning(whole["status"])
     assert read == {name: whole[name] for name in read}

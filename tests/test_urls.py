@@ -149,21 +149,3 @@ def test_a_file_name_survives_its_content_disposition(file_name: str, fallback: 
     assert quoted == f'attachment; filename="{fallback}"'
     assert unquote(encoded) == file_name
     assert encoded.isascii()
-
-
-def test_results_end_before_what_no_longer_fits_and_tell_where_to_go_on() -> None:
-    keys = [(name, f"{name}.json", f"{name}.min.json") for name in ("a", "b", "c")]
-    room = iter([True, True, False])
-    members, end = urls.results(lambda key: f"u:{key}", keys, lambda _: next(room))
-    assert members == [
-        '"a":{"full":"u:a.json","min":"u:a.min.json"}',
-        '"b":{"full":"u:b.json","min":"u:b.min.json"}',
-    ]
-    assert end == ["b"]
-
-
-def test_results_hold_one_object_even_where_it_does_not_fit_so_that_paging_ends() -> None:
-    keys = [("a", "a.json", "a.min.json"), ("b", "b.json", "b.min.json")]
-    members, end = urls.results(lambda key: key, keys, lambda _: False)
-    assert len(members) == 1
-    assert end == ["a"]
