@@ -46,7 +46,9 @@ def list_jobs(call: Call) -> Response:
     end = jobs.position(*last) if last else []
     body = f'{{"jobs":[{",".join(rows)}]{call.next_cursor(end, *request)}}}'
     etag = edge.etag(body)
-    return edge.not_modified(etag) if call.has(etag) else edge.answer(body, etag)
+    if call.has(etag):
+        return edge.answer("", etag, 304)
+    return edge.answer(body, etag)
 
 
 @app.route("/jobs/get", methods=["GET"], authorizer=users, content_types=[])
@@ -63,7 +65,7 @@ def get_job(call: Call) -> Response:
     signed_at = urls.window_start(time.time(), settings)
     etag = edge.etag(jobs.fingerprint(item), after, str(signed_at))
     if call.has(etag):
-        return edge.not_modified(etag)
+        return edge.answer("", etag, 304)
     job_info = jobs.job_info(item)
     sign = urls.signer(settings, aws.region(settings), aws.credentials(), signed_at)
     names = jobs.objects_with_results(item, after)

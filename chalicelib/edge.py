@@ -83,14 +83,10 @@ def cors(allowed_origin: str) -> CORSConfig:
     )
 
 
-def answer(body: str, etag: str = "") -> Response:
-    """A 200 with a JSON text, which the client may keep and ask about where it has an ETag."""
-    return Response(body, _headers(etag))
-
-
-def not_modified(etag: str) -> Response:
-    """A 304: what the client has is still right."""
-    return Response("", _headers(etag), status_code=304)
+def answer(body: str, etag: str = "", status: int = 200) -> Response:
+    """A JSON text, which the client may keep and ask about where it has an ETag."""
+    headers: Headers = {"ETag": etag, "Cache-Control": "private, no-cache"} if etag else {}
+    return Response(body, headers, status)
 
 
 def etag(*parts: str) -> str:
@@ -129,10 +125,6 @@ def configure_log(level: str) -> None:
 def _escaped_bytes(text: str) -> int:
     # Lambda hands the body on escaped, as a string in a JSON of its own. It is all ASCII.
     return len(text) + text.count('"') + text.count("\\")
-
-
-def _headers(etag: str) -> Headers:
-    return {"ETag": etag, "Cache-Control": "private, no-cache"} if etag else {}
 
 
 def _failure(error: BaseException, request: Request) -> Response:
