@@ -5,7 +5,7 @@ import sys
 import time
 from functools import partial
 
-from chalice.app import Chalice, CognitoUserPoolAuthorizer, Response
+from chalice.app import Chalice, CognitoUserPoolAuthorizer, CORSConfig, Response
 
 from chalicelib import aws, edge
 from chalicelib.call import Call
@@ -23,10 +23,15 @@ if "local" in command:
 edge.configure_log(settings.log_level)
 
 app = Chalice(app_name="jobs-api", configure_logs=False)
-app.api.cors = edge.cors(settings.allowed_origin)
+app.api.cors = CORSConfig(
+    allow_origin=settings.allowed_origin,
+    allow_headers=["Authorization", "If-None-Match"],
+    expose_headers=["ETag", "Retry-After"],
+    max_age=600,
+)
 app.register_middleware(edge.answer_all(app.api.cors), "http")
 users = CognitoUserPoolAuthorizer("Users", provider_arns=[settings.user_pool_arn])
-handles = edge.handles(app, cursor_secret=settings.user_pool_arn + settings.job_requests_table)
+handles = partial(edge.handles, app, settings.user_pool_arn + settings.job_requests_table)
 
 # A view imports what it needs by itself: a new Lambda instance answers the sooner for it.
 

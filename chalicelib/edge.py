@@ -30,21 +30,20 @@ _STATUS = {Unauthorized: 401, BadParameter: 400, JobNotFound: 404, Unavailable: 
 _SECRET = re.compile(r"\?[^\s\"'<>]+=[^\s\"'<>]+|[^\s\"'<>=:(]+@[^\s\"'<>=:),]+")
 
 
-def handles(app: Chalice, cursor_secret: str) -> Callable[..., Callable[[], Response]]:
-    """A decorator below @app.route: the view gets a Call, and its errors get to answer_all."""
+def handles(
+    app: Chalice, cursor_secret: str, view: Callable[[Call], Response]
+) -> Callable[[], Response]:
+    """Below @app.route: the view gets a Call, and its errors get to answer_all."""
 
-    def decorate(view: Callable[[Call], Response]) -> Callable[[], Response]:
-        @wraps(view)
-        def handle() -> Response:
-            try:
-                return view(Call(cast(Request, app.current_request), cursor_secret))
-            except Exception as error:
-                # The one class that Chalice lets through to a middleware.
-                raise ChaliceUnhandledError from error
+    @wraps(view)
+    def handle() -> Response:
+        try:
+            return view(Call(cast(Request, app.current_request), cursor_secret))
+        except Exception as error:
+            # The one class that Chalice lets through to a middleware.
+            raise ChaliceUnhandledError from error
 
-        return handle
-
-    return decorate
+    return handle
 
 
 def answer_all(cors: CORSConfig) -> Callable[[Request, Callable[[Request], Response]], Response]:
@@ -71,16 +70,6 @@ def answer_all(cors: CORSConfig) -> Callable[[Request, Callable[[Request], Respo
         return response
 
     return middleware
-
-
-def cors(allowed_origin: str) -> CORSConfig:
-    """What a page of that origin may send and read; a preflight may be kept 600 seconds."""
-    return CORSConfig(
-        allow_origin=allowed_origin,
-        allow_headers=["Authorization", "If-None-Match"],
-        expose_headers=["ETag", "Retry-After"],
-        max_age=600,
-    )
 
 
 def answer(body: str, etag: str = "", status: int = 200) -> Response:
