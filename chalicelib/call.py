@@ -104,10 +104,8 @@ class Call:
 
 def _user_id(context: dict[str, Any]) -> str:
     """The claim `sub` of an ID token."""
-    authorizer = context.get("authorizer")
-    claims = authorizer.get("claims") if isinstance(authorizer, dict) else None
-    if isinstance(claims, dict) and claims.get("token_use") == "id":
-        user_id = claims.get("sub")
-        if isinstance(user_id, str) and _USER_ID.fullmatch(user_id):
-            return user_id
+    match context:
+        case {"authorizer": {"claims": {"token_use": "id", "sub": str(user_id)}}}:
+            if _USER_ID.fullmatch(user_id):
+                return user_id
     raise Unauthorized("Unauthorized")
