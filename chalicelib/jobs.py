@@ -166,8 +166,7 @@ def _key(user_id: str, job_id: int | str) -> Item:
 
 def _value(item: Item, name: str, kind: str) -> Any:
     """An attribute's value; what is absent, or of another type, reads as that type's nothing."""
-    attribute = item.get(name, _ABSENT)
-    return _plain(kind, attribute[kind]) if kind in attribute else _NOTHING[kind]
+    return _plain(kind, item.get(name, _ABSENT).get(kind, _NOTHING[kind]))
 
 
 def _plain(kind: str, value: Any) -> Any:
