@@ -87,7 +87,7 @@ def get_object_url(call: Call) -> Response:
     """A presigned URL of one object, composed without asking AWS; the object may not exist."""
     from chalicelib import files, urls
 
-    key = files.job_prefix(call.user_id, call.job_id()) + call.object_uuid()
+    key = files.object_key(call.user_id, call.job_id(), call.object_uuid())
     download_as = call.download_as()
     signed_at = urls.window_start(time.time(), settings)
     sign = urls.signer(settings, aws.region(settings), aws.credentials(), signed_at)

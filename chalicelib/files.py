@@ -16,11 +16,13 @@ KEYS_A_REQUEST = 500
 
 
 def job_prefix(user_id: str, job_id: int) -> str:
-    """What the keys of all of the job's files begin with; it ends in / so that 1 is not 10.
-
-    An uploaded file's name comes right after it.
-    """
+    """What the keys of all of the job's files begin with; it ends in / so that 1 is not 10."""
     return f"{user_id}/{job_id}/"
+
+
+def object_key(user_id: str, job_id: int, object_uuid: str) -> str:
+    """The key of an uploaded file."""
+    return job_prefix(user_id, job_id) + object_uuid
 
 
 def result(sign: Callable[[str], str], prefix: str, object_uuid: str) -> str:
