@@ -113,37 +113,41 @@ def deploy(
         ],
         "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     }
+    begun = "update" if state else "create"
     print(f"{'Updating' if state else 'Creating'} the stack {stack} ...", flush=True)
     try:
-        if state:
-            cloudformation.update_stack(**request)
-        else:
-            cloudformation.create_stack(**request)
-    except ClientError as error:
-        if "No updates are to be performed" not in str(error):
-            raise DeployError(
-                f"AWS refused: {error}\nThe stack is as it was; the code was uploaded, {code}"
-            ) from error
-        print("Nothing has changed.")
-    else:
-        wait(cloudformation, session.region_name, stack, "update" if state else "create")
-    return stack_outputs(cloudformation, stack)
-
-
-def wait(cloudformation: Any, region: str, stack: str, begun: str) -> None:
-    """Wait for the stack's creation or update. Raises DeployError, also where it only goes on."""
-    try:
-        try:
-            waiter = cloudformation.get_waiter(f"stack_{begun}_complete")
-            waiter.wait(StackName=stack, WaiterConfig=WAITER)
-        except WaiterError as error:
-            raise DeployError(failure(cloudformation, region, stack)) from error
+        if begin(cloudformation, begun, request):
+            wait(cloudformation, begun, session.region_name, stack)
+        return stack_outputs(cloudformation, stack)
     except (BotoCoreError, ClientError, KeyboardInterrupt) as error:
-        why = f"Waiting has ended: {error}\n" if str(error) else ""
+        why = f"AWS is not to be had: {error}\n" if str(error) else ""
         raise DeployError(
-            f"\n{why}The {begun} of the stack {stack} has begun, and goes on by itself. How far:\n"
-            + aws("describe-stack-events", region, stack)
+            f"\n{why}The {begun} of the stack {stack} goes on, if it has begun. How far:\n"
+            + aws("describe-stack-events", session.region_name, stack)
         ) from error
+
+
+def begin(cloudformation: Any, begun: str, request: dict[str, Any]) -> bool:
+    """Begin to create or update the stack; whether there is anything to do."""
+    try:
+        getattr(cloudformation, f"{begun}_stack")(**request)
+    except ClientError as error:
+        if "No updates are to be performed" in str(error):
+            print("Nothing has changed.")
+            return False
+        raise DeployError(
+            f"AWS refused: {error}\nThe stack is as it was; the code was uploaded."
+        ) from error
+    return True
+
+
+def wait(cloudformation: Any, begun: str, region: str, stack: str) -> None:
+    """Wait until it is done. Raises DeployError where the stack failed."""
+    try:
+        waiter = cloudformation.get_waiter(f"stack_{begun}_complete")
+        waiter.wait(StackName=stack, WaiterConfig=WAITER)
+    except WaiterError as error:
+        raise DeployError(failure(cloudformation, region, stack)) from error
 
 
 def check(stack: str, given: dict[str, str | None]) -> None:

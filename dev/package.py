@@ -78,8 +78,9 @@ def chalice_package(folder: Path) -> None:
         folder,
     ]
     # Chalice asks for a region, but the template is good for any: no shell or profile has a say.
+    foreign = ("AWS_", "PYTHON", *VARIABLES)
     environ = {
-        **{k: v for k, v in os.environ.items() if not k.startswith("AWS_") and k not in VARIABLES},
+        **{name: value for name, value in os.environ.items() if not name.startswith(foreign)},
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_CONFIG_FILE": os.devnull,
     }
@@ -142,6 +143,8 @@ def compile_all(code: Path) -> None:
 
     Unchecked hashes, because the files' dates do not survive.
     """
+    # A shell may have named another folder for bytecode.
+    sys.pycache_prefix = None
     compiled = compileall.compile_dir(
         code,
         quiet=1,

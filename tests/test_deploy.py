@@ -163,8 +163,7 @@ def test_a_refused_stack_is_said_with_the_code_that_was_uploaded(
     build: Path, aws: EmulatedAws
 ) -> None:
     aws.session.events.register("before-call.cloudformation.CreateStack", refuse)
-    message = f"The stack is as it was; the code was uploaded, s3://{CODE_BUCKET}/"
-    with pytest.raises(deploy.DeployError, match=message):
+    with pytest.raises(deploy.DeployError, match="The stack is as it was; the code was uploaded"):
         deploy.deploy(aws.session, "jobs-api", {}, build)
 
 
@@ -186,7 +185,7 @@ def test_a_wait_that_ends_early_is_said_with_how_to_go_on(
     aws.session.events.register("before-call.cloudformation.DescribeStack*", poll)
     with pytest.raises(deploy.DeployError) as raised:
         deploy.deploy(aws.session, "jobs-api", {}, build)
-    assert "The create of the stack jobs-api has begun, and goes on by itself." in str(raised.value)
+    assert "The create of the stack jobs-api goes on, if it has begun." in str(raised.value)
     assert str(raised.value).endswith(
         "aws cloudformation describe-stack-events --region eu-central-1 --stack-name jobs-api"
     )

@@ -49,8 +49,25 @@ def test_the_zip_is_small(build: Path) -> None:
     assert (build / "deployment.zip").stat().st_size <= MOST_BYTES
 
 
-def test_two_runs_give_the_same_bytes(build: Path, tmp_path: Path) -> None:
-    package.main(tmp_path)
+def test_two_runs_give_the_same_bytes_whatever_the_shell_has_set(
+    build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "AWS_PROFILE": "nobody",
+        "LOG_LEVEL": "loud",
+        "PYTHONOPTIMIZE": "2",
+        "PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"from dev import package; package.main(package.Path({str(tmp_path)!r}))",
+        ],
+        cwd=package.ROOT,
+        check=True,
+    )
     for name in ("deployment.zip", "template.json"):
         assert (tmp_path / name).read_bytes() == (build / name).read_bytes()
 
