@@ -371,6 +371,20 @@ def test_an_api_that_is_down_is_said_plainly(running: Running, browser: Browser)
         browser.see("#error", "The API cannot be reached.")
 
 
+def test_an_answer_that_is_cut_off_is_no_success(running: Running, browser: Browser) -> None:
+    browser.visit(running.page, token=running.token)
+    browser.see(f"{LIST} a")
+    script = """
+        const cut = () => new Response('{"jobs": [', { headers: { ETag: '"tag"' } });
+        window.fetch = async () => cut();
+        import("./api.js")
+          .then(({ jobsApi }) => jobsApi("", () => "token").list())
+          .then(() => "answered", (error) => `${error.message} (${error.status})`)
+          .then(arguments[0]);
+    """
+    assert browser.driver.execute_async_script(script) == "The API cannot be reached. (0)"
+
+
 def test_sixty_jobs_come_page_by_page(running: Running, browser: Browser) -> None:
     cognito = running.aws.client("cognito-idp")
     user_id = create_user(cognito, running.pool, "bob@example.com")

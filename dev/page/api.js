@@ -101,7 +101,11 @@ export function jobsApi(baseUrl, idToken, onWait = () => {}) {
         signal: AbortSignal.timeout(TIMEOUT_MILLISECONDS),
       });
       if (response.status === 304) return previous;
-      const body = await response.json().catch(() => ({}));
+      const body = await response.json().catch((error) => {
+        // Only the API itself answers every time in JSON, and a success is its own.
+        if (response.ok) throw noAnswer(error);
+        return {};
+      });
       const etag = response.headers.get("ETag");
       if (response.ok) return etag ? { ...body, etag } : body;
       const message = body.message ?? `The API answered with status ${response.status}.`;
@@ -177,10 +181,12 @@ async function send(...request) {
   try {
     return await fetch(...request);
   } catch (error) {
-    const late = error instanceof DOMException && error.name === "TimeoutError";
-    throw new ApiError(
-      late ? "The API did not answer in time." : "The API cannot be reached.",
-      0,
-    );
+    throw noAnswer(error);
   }
+}
+
+/** @param {unknown} error why there is none, or not all of it */
+function noAnswer(error) {
+  const late = error instanceof DOMException && error.name === "TimeoutError";
+  return new ApiError(late ? "The API did not answer in time." : "The API cannot be reached.", 0);
 }
