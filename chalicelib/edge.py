@@ -27,7 +27,8 @@ LOG = logging.getLogger("jobs_api")
 
 _STATUS = {Unauthorized: 401, BadParameter: 400, JobNotFound: 404, Unavailable: 503}
 # What an exception's text may hold and a log must not: the query of a URL, an e-mail address.
-_SECRET = re.compile(r"\?[^\s\"'<>]+=[^\s\"'<>]+|[^\s\"'<>=:(]+@[^\s\"'<>=:),]+")
+# Bounded, so that a long text is searched in a time in proportion to it.
+_SECRET = re.compile(r"\?[^\s\"'<>=]{1,128}=[^\s\"'<>]+|[^\s\"'<>=:(]{1,64}@[^\s\"'<>=:),]+")
 
 
 def handles(

@@ -633,8 +633,10 @@ def test_a_5xx_is_logged_with_its_cause_but_without_secrets(
         (Scripted(400, '{"__type": "x#ThrottlingException"}'), 503),
         (Scripted(400, '{"__type": "x#AccessDeniedException", "message": "no"}'), 500),
         (Scripted(400, '{"__type": "x#ResourceNotFoundException"}'), 500),
+        # A search for secrets in it must not take a time that grows with its square.
+        (Scripted(400, json.dumps({"__type": "x#Whatever", "message": "?" * 300_000})), 500),
     ],
-    ids=["fails", "throttles", "refuses", "has no table"],
+    ids=["fails", "throttles", "refuses", "has no table", "is verbose"],
 )
 def test_a_broken_store_gets_a_clean_503_or_500(
     answer: Scripted, status: int, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
