@@ -10,9 +10,9 @@ import os
 import re
 import sys
 from contextlib import suppress
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import boto3
 from botocore.exceptions import (
@@ -64,16 +64,21 @@ def main() -> None:
         outputs = deploy(session, stack, given)
     except DeployError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("\nStopped. No stack was touched.")
     except UnknownRegionError as error:
         sys.exit(f"{error.kwargs['region_name']} is no region of AWS. One is eu-central-1.")
     except NoCredentialsError:
         sys.exit("There are no AWS credentials. Run `aws configure`, or set AWS_PROFILE.")
-    except (EndpointConnectionError, ValueError) as error:
+    except EndpointConnectionError as error:
         sys.exit(f"AWS does not answer: {error} Is REGION right, and the network up?")
-    except (BotoCoreError, ClientError) as error:
+    except ClientError as error:
         sys.exit(f"AWS refused: {error}\nAre the credentials in force, and may they do this?")
-    except KeyboardInterrupt:
-        sys.exit("\nStopped. No stack was touched.")
+    except (BotoCoreError, OSError, ValueError) as error:
+        sys.exit(
+            f"AWS could not be asked: {without_secrets(str(error))}\n"
+            "Are AWS_PROFILE, the files in ~/.aws and AWS_ENDPOINT_URL right, and the network up?"
+        )
     for name, value in sorted(outputs.items()):
         print(f"{name}: {value}")
 
@@ -89,11 +94,11 @@ def deploy(
     check(stack, given)
     account = session.client("sts").get_caller_identity()["Account"]
     cloudformation = session.client("cloudformation")
-    state = stack_state(cloudformation, stack)
-    if state and state not in UPDATABLE:
-        raise DeployError(unfit(session.region_name, stack, state))
-    if state and "JobRequestsTableName" not in stack_outputs(cloudformation, stack):
+    described = describe(cloudformation, stack)
+    if described and not set(PARAMETERS) <= {p["ParameterKey"] for p in described["Parameters"]}:
         raise DeployError(f"The stack {stack} is something else. Choose another name: STACK=…")
+    if described and described["StackStatus"] not in UPDATABLE:
+        raise DeployError(unfit(session.region_name, stack, described["StackStatus"]))
     if not (build / "template.json").exists():
         raise DeployError("Nothing is packaged yet: make deploy does both.")
 
@@ -109,16 +114,21 @@ def deploy(
             if value is None
             else {"ParameterKey": name, "ParameterValue": value}
             for name, value in given.items()
-            if state or value is not None
+            if described or value is not None
         ],
         "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        # So that the same request, sent again where its answer was lost, is no second one.
+        "ClientRequestToken": uuid4().hex,
     }
-    begun = "update" if state else "create"
-    print(f"{'Updating' if state else 'Creating'} the stack {stack} ...", flush=True)
+    begun = "update" if described else "create"
+    origin = given.get("AllowedOrigin")
+    print(f"The {begun} of the stack {stack} begins", end="")
+    print(f", for pages of {origin} ..." if origin else " ...", flush=True)
     try:
         if begin(cloudformation, begun, request):
             wait(cloudformation, begun, session.region_name, stack)
-        return stack_outputs(cloudformation, stack)
+        outputs = describe(cloudformation, stack)["Outputs"]
+        return {output["OutputKey"]: output["OutputValue"] for output in outputs}
     except (BotoCoreError, ClientError, KeyboardInterrupt) as error:
         why = f"AWS is not to be had: {error}\n" if str(error) else ""
         raise DeployError(
@@ -163,22 +173,17 @@ def check(stack: str, given: dict[str, str | None]) -> None:
             raise DeployError(f"{PARAMETERS[name]} is {value!r}. It must be {must_be}.")
 
 
-def stack_state(cloudformation: Any, stack: str) -> str | None:
-    """The stack's status, or None where there is none."""
+def describe(cloudformation: Any, stack: str) -> dict[str, Any]:
+    """What CloudFormation says of the stack, Parameters and Outputs too; {} where there is none."""
     try:
         [described] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
     except ClientError as error:
         if "does not exist" in str(error):
-            return None
+            return {}
         raise
-    status: str = described["StackStatus"]
-    return None if status == "DELETE_COMPLETE" else status
-
-
-def stack_outputs(cloudformation: Any, stack: str) -> dict[str, str]:
-    """The outputs of a stack that exists."""
-    [described] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
-    return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+    if described["StackStatus"] == "DELETE_COMPLETE":
+        return {}
+    return {"Parameters": [], "Outputs": [], **described}
 
 
 def upload(session: boto3.Session, account: str, build: Path) -> str:
@@ -208,8 +213,8 @@ def upload(session: boto3.Session, account: str, build: Path) -> str:
         s3.put_object(Bucket=bucket, Key=key, Body=code, ExpectedBucketOwner=account)
     except (BotoCoreError, ClientError, KeyboardInterrupt) as error:
         raise DeployError(
-            f"The code was not uploaded: {error or 'stopped'}\nNo stack was touched; the bucket "
-            f"{bucket} may have been made."
+            f"The code was not uploaded: {str(error) or 'stopped'}\n"
+            f"No stack was touched; the bucket {bucket} may have been made."
         ) from error
     return f"s3://{bucket}/{key}"
 
@@ -234,36 +239,42 @@ def unfit(region: str, stack: str, state: str) -> str:
 def failure(cloudformation: Any, region: str, stack: str) -> str:
     """What failed in the stack this time, what was left behind, and what to do."""
     pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack)
-    newest_first = (event for page in pages for event in page["StackEvents"])
-    # The event with which the stack itself began is the oldest of this time.
-    events = list(
-        takewhile(
-            lambda event: (
-                not (
-                    event["LogicalResourceId"] == stack
-                    and event["ResourceStatus"] in ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS")
-                )
-            ),
-            newest_first,
-        )
-    )
+    events = []
+    for event in (event for page in pages for event in page["StackEvents"]):
+        events.append(event)
+        # The event with which the stack itself began is the oldest of this time.
+        begun = event["ResourceStatus"] in ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS")
+        if begun and event["LogicalResourceId"] == stack:
+            break
     reasons = [
-        f"- {event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
+        f"- {event['LogicalResourceId']}: {event['ResourceStatusReason']}"
         for event in reversed(events)
-        if event["ResourceStatus"].endswith("_FAILED")
+        if "ResourceStatusReason" in event
+        # A transform that fails is told of the stack, whatever its status then.
+        and re.search(
+            "FAILED|ROLLBACK| failed", f"{event['ResourceStatus']} {event['ResourceStatusReason']}"
+        )
     ]
     kept = [
         f"- {event['LogicalResourceId']}: {event.get('PhysicalResourceId')}"
         for event in events
         if event["ResourceStatus"] == "DELETE_SKIPPED"
     ]
-    state = stack_state(cloudformation, stack)
+    state = describe(cloudformation, stack).get("StackStatus")
     lines = [f"The stack {stack} was not deployed (now {state}).", *reasons]
     if kept:
         lines += ["It has left these behind, which hold data or could:", *kept]
     if state and state not in UPDATABLE:
         lines.append(unfit(region, stack, state))
     return "\n".join(lines)
+
+
+def without_secrets(text: str) -> str:
+    """The text without the credentials of the environment: an error may quote them."""
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        if secret := os.environ.get(name, "").strip():
+            text = text.replace(secret, f"<{name}>")
+    return text
 
 
 def aws(command: str, region: str, stack: str) -> str:

@@ -83,6 +83,7 @@ def chalice_package(folder: Path) -> None:
         **{name: value for name, value in os.environ.items() if not name.startswith(foreign)},
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
     # Into a pipe, as it asks a terminal for what it can, and waits for the answer.
     done = subprocess.run(command, cwd=project, env=environ, capture_output=True, text=True)
@@ -168,4 +169,7 @@ def write_zip(code: Path, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\nStopped. Nothing was packaged.")

@@ -74,6 +74,21 @@ def build(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_a_token_that_an_error_quotes_is_not_printed(aws: EmulatedAws) -> None:
+    # As from a file with the other line ends.
+    done = run(**aws.environ, AWS_SESSION_TOKEN="a-token\r")
+    assert done.returncode == 1
+    assert "<AWS_SESSION_TOKEN>" in done.stderr
+    assert "a-token" not in done.stderr
+
+
+def test_a_file_that_is_not_there_is_no_traceback(tmp_path: Path) -> None:
+    role = {"AWS_ROLE_ARN": "arn:aws:iam::000000000000:role/r"}
+    done = run(**nobody(tmp_path), **role, AWS_WEB_IDENTITY_TOKEN_FILE="/no-file", REGION=REGION)
+    assert done.returncode == 1
+    assert done.stderr.startswith("AWS could not be asked: ")
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "must_be"),
     [
@@ -147,14 +162,16 @@ def interrupt(**_: Any) -> None:
 CODE_BUCKET = f"jobs-api-code-000000000000-{REGION}"
 
 
-@pytest.mark.parametrize("failing", [refuse, interrupt])
+@pytest.mark.parametrize(
+    ("failing", "why"), [(refuse, "An error occurred (ExpiredToken)"), (interrupt, "stopped\n")]
+)
 def test_a_failed_upload_is_said_with_the_bucket_that_may_be_there(
-    failing: Callable[..., None], build: Path, aws: EmulatedAws
+    failing: Callable[..., None], why: str, build: Path, aws: EmulatedAws
 ) -> None:
     aws.session.events.register("before-call.s3.PutObject", failing)
     with pytest.raises(deploy.DeployError) as raised:
         deploy.deploy(aws.session, "jobs-api", {}, build)
-    assert str(raised.value).startswith("The code was not uploaded: ")
+    assert str(raised.value).startswith(f"The code was not uploaded: {why}")
     assert f"No stack was touched; the bucket {CODE_BUCKET} may have" in str(raised.value)
     assert [b["Name"] for b in aws.client("s3").list_buckets()["Buckets"]] == [CODE_BUCKET]
 
@@ -194,6 +211,18 @@ def test_a_wait_that_ends_early_is_said_with_how_to_go_on(
 def test_nothing_packaged_is_said(aws: EmulatedAws, tmp_path: Path) -> None:
     with pytest.raises(deploy.DeployError, match="Nothing is packaged yet"):
         deploy.deploy(aws.session, "jobs-api", {}, tmp_path / "nowhere")
+
+
+def test_another_stack_of_the_same_name_gets_no_advice_to_remove_it(
+    build: Path, aws: EmulatedAws
+) -> None:
+    shop = {"StackName": "shop", "StackStatus": "DELETE_FAILED"}
+    aws.session.events.register(
+        "before-call.cloudformation.DescribeStacks",
+        lambda **_: (AWSResponse("", 200, {}, None), {"Stacks": [shop]}),
+    )
+    with pytest.raises(deploy.DeployError, match="The stack shop is something else"):
+        deploy.deploy(aws.session, "shop", {}, build)
 
 
 def test_another_stack_of_the_same_name_is_left_alone(build: Path, aws: EmulatedAws) -> None:
@@ -241,7 +270,8 @@ def test_a_stack_that_rolled_back_tells_why_this_time_and_what_it_left_behind() 
         {"LogicalResourceId": "APIHandler", "ResourceStatus": "CREATE_FAILED"}
         | {"ResourceStatusReason": "No quota is left"},
         {"LogicalResourceId": "JobRequestsTable", "ResourceStatus": "CREATE_IN_PROGRESS"},
-        {"LogicalResourceId": "jobs-api", "ResourceStatus": "CREATE_IN_PROGRESS"},
+        {"LogicalResourceId": "jobs-api", "ResourceStatus": "CREATE_IN_PROGRESS"}
+        | {"ResourceStatusReason": "Transform AWS::Serverless-2016-10-31 failed with: a reason"},
         {"LogicalResourceId": "UserPool", "ResourceStatus": "UPDATE_FAILED"}
         | {"ResourceStatusReason": "Of another time"},
     ]
@@ -256,6 +286,7 @@ def test_a_stack_that_rolled_back_tells_why_this_time_and_what_it_left_behind() 
         stubber.assert_no_pending_responses()
     assert message == (
         "The stack jobs-api was not deployed (now ROLLBACK_COMPLETE).\n"
+        "- jobs-api: Transform AWS::Serverless-2016-10-31 failed with: a reason\n"
         "- APIHandler: No quota is left\n"
         "It has left these behind, which hold data or could:\n"
         "- JobRequestsTable: jobs-api-JobRequestsTable-1\n"
