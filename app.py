@@ -12,11 +12,12 @@ from chalicelib.call import Call
 from chalicelib.config import check_policy, load_settings
 
 # Chalice's commands import the app too: what would fail halfway through them fails here.
-command = sys.argv if "AWS_CHALICE_CLI_MODE" in os.environ else []
-settings = load_settings(os.environ, placeholders="package" in command)
-if "deploy" in command:
+words = sys.argv if "AWS_CHALICE_CLI_MODE" in os.environ else []
+command = next((word for word in words if word in ("deploy", "local", "package")), "")
+settings = load_settings(os.environ, placeholders=command == "package")
+if command == "deploy":
     check_policy(".chalice/policy-prod.json")
-if "local" in command:
+if command == "local":
     aws.region(settings)
     aws.credentials()
 

@@ -62,7 +62,9 @@ def credentials() -> Credentials:
     access_key = os.environ.get("AWS_ACCESS_KEY_ID")
     secret_key = os.environ.get("AWS_SECRET_ACCESS_KEY")
     if access_key and secret_key:
-        return access_key, secret_key, os.environ.get("AWS_SESSION_TOKEN")
+        # botocore reads the older name first.
+        token = os.environ.get("AWS_SECURITY_TOKEN") or os.environ.get("AWS_SESSION_TOKEN")
+        return access_key, secret_key, token
     with _making:
         found = _session().get_credentials()
     if found is None:

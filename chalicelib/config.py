@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 from chalicelib.errors import ConfigError
 
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 _PORT = r"[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5]"
 _URL = (
-    rf"https?://([\w.-]+|\[[0-9a-f:.]+\])(:({_PORT}))?(/[\w-]+)*/?",
+    rf"https?://({_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\])(:({_PORT}))?(/[\w-]+)*/?",
     "a URL like http://127.0.0.1:4566",
     "",
 )
-_REGION = (r"[a-z][a-z0-9-]+", "an AWS region, like eu-central-1", "")
+_REGION = (r"[a-z][a-z0-9]*(-[a-z0-9]+)*", "an AWS region, like eu-central-1", "")
 # Each variable's pattern; in words what it must be; its default, None where it is needed.
 VARIABLES: dict[str, tuple[str, str, str | None]] = {
     "USER_POOL_ARN": (

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """`chalice local`, with tokens verified as API Gateway does; Chalice itself verifies none.
 
 Used as `chalice` is: `python -m dev.local_api local --stage local --port 8000`.

@@ -82,7 +82,11 @@ def serve(port: int, folder: Path) -> None:
             page_server(url, aws.endpoint, pool.client_id, EMAIL, PASSWORD) as page,
         ):
             token = log_in(cognito, pool, EMAIL)["IdToken"]
-            if wait_for(f"{url}/jobs/list", api, token) != 200:
+            try:
+                status = wait_for(f"{url}/jobs/list", api, token)
+            except RuntimeError as error:
+                sys.exit(f"{error}. Is port {port} taken by now? {another(port)}")
+            if status != 200:
                 sys.exit(f"Something else answers on port {port} by now. {another(port)}")
             say(f"\nready: {url}")
             print_curl_commands(url, token)

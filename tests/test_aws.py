@@ -149,6 +149,8 @@ def test_credentials_are_the_environments_before_a_profiles(
     assert aws.credentials() == ("AKID", "secret", "token")
     monkeypatch.delenv("AWS_SESSION_TOKEN")
     assert aws.credentials() == ("AKID", "secret", None)
+    monkeypatch.setenv("AWS_SECURITY_TOKEN", "legacy")
+    assert aws.credentials() == ("AKID", "secret", "legacy")
 
 
 @pytest.fixture

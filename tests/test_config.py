@@ -62,6 +62,7 @@ def test_a_missing_variable_is_named_with_what_it_must_be_and_where_it_is_set(
         ("AWS_REGION", "-", "an AWS region"),
         ("AWS_ENDPOINT_URL", "127.0.0.1:4566", "a URL like"),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:65536", "a URL like"),
+        ("AWS_ENDPOINT_URL", "http://mini_stack:4566", "a URL like"),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566/a//b", "a URL like"),
         ("AWS_ENDPOINT_URL_DYNAMODB", "localhost", "a URL like"),
         ("AWS_ENDPOINT_URL_S3", "http://user:secret@127.0.0.1", "a URL like"),
