@@ -1,10 +1,8 @@
 """`make package`: the app as CloudFormation takes it, with a zip that is fit for a Lambda."""
 
-import compileall
 import gzip
 import json
 import os
-import py_compile
 import shutil
 import subprocess
 import sys
@@ -142,20 +140,13 @@ def only(operations: list[str], model: dict[str, Any]) -> dict[str, Any]:
 def compile_all(code: Path) -> None:
     """Bytecode for every module: a Lambda's code folder is read-only, and so never gets any.
 
-    Unchecked hashes, because the files' dates do not survive.
+    Unchecked hashes, because the files' dates do not survive. In an interpreter of its own, because
+    the bytes depend on what else a process holds, and -I, because they do on PYTHON… variables.
     """
-    # A shell may have named another folder for bytecode.
-    sys.pycache_prefix = None
-    compiled = compileall.compile_dir(
-        code,
-        quiet=1,
-        stripdir=str(code),
-        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-        optimize=0,
-        force=True,
-    )
-    if not compiled:
-        raise SystemExit("Some modules do not compile.")
+    options = ["-q", "-f", "-s", str(code), "--invalidation-mode", "unchecked-hash"]
+    done = subprocess.run([sys.executable, "-I", "-m", "compileall", *options, str(code)])
+    if done.returncode:
+        sys.exit("Some modules do not compile.")
 
 
 def write_zip(code: Path, path: Path) -> None:
