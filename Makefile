@@ -16,9 +16,9 @@ test: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/pytest --cov --cov-report=term --numprocesses 2 --dist loadfile
 
-# The long run of the faults, the hostile input and the load: about six minutes.
+# The long run of the faults, the hostile input and the load: about eight minutes.
 soak: $(INSTALLED)
-	SOAK=1 $(BIN)/pytest -s tests/test_faults.py tests/test_hostile.py tests/test_load.py tests/test_deployed.py
+	SOAK=1 $(BIN)/pytest tests/test_faults.py tests/test_hostile.py tests/test_load.py tests/test_deployed.py
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench.run
