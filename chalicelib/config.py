@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 from chalicelib.errors import ConfigError
 
-_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+_HOST = rf"({_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\])"
 _PORT = r"[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5]"
 _URL = (
-    rf"https?://({_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\])(:({_PORT}))?(/[\w-]+)*/?",
+    rf"https?://{_HOST}(:({_PORT}))?(/[\w-]+)*/?",
     "a URL like http://127.0.0.1:4566",
     "",
 )
@@ -31,8 +32,9 @@ VARIABLES: dict[str, tuple[str, str, str | None]] = {
     ),
     "JOB_LIST_INDEX": (r"[\w.-]{3,255}", "the name of an index by date, or empty for none", ""),
     "ALLOWED_ORIGIN": (
-        r"\*|https?://[A-Za-z0-9_.:\[\]-]+",
-        "* or one origin like https://app.example.com, without a path",
+        # As browsers say it: in lower case, without the scheme's own port.
+        rf"\*|(?!http:.*:80$|https:.*:443$)https?://{_HOST}(:({_PORT}))?",
+        "* or one origin like https://app.example.com, as browsers say it: no path, no capitals",
         "*",
     ),
     "URL_EXPIRY_SECONDS": (r"\d{1,9}", "a whole number of seconds from 1 to 43200", "3600"),

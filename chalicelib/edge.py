@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import re
 import sys
 import time
@@ -117,6 +118,15 @@ def _escaped_bytes(text: str) -> int:
     return len(text) + text.count('"') + text.count("\\")
 
 
+def without_secrets(text: str) -> str:
+    """The text of an error without what a log must not hold, credentials first of all."""
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        # A line break behind it is what makes an error quote it.
+        if secret := os.environ.get(name, "").strip():
+            text = text.replace(secret, "<removed>")
+    return _SECRET.sub("<removed>", text)
+
+
 def _failure(error: BaseException, request: Request) -> Response:
     if not isinstance(error, ApiError):
         message = f"Something went wrong on our side. The request id is {_request_id(request)}."
@@ -140,7 +150,7 @@ def _log(request: Request, status: int, seconds: float, error: BaseException | N
         **request.context.get("log", {}),
     }
     if error and status >= 500:
-        line["cause"] = _SECRET.sub("<removed>", "".join(traceback.format_exception(error)))
+        line["cause"] = without_secrets("".join(traceback.format_exception(error)))
     (LOG.info if status < 500 else LOG.error)(json.dumps(line))
 
 

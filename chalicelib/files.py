@@ -48,7 +48,7 @@ def delete_files(s3: Service, bucket: str, prefix: str, log: dict[str, Any]) -> 
     with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
         while True:
             # Uploads first, and all of them, so that none turns into an object behind the listing.
-            uploads = s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix).get("Uploads")
+            uploads = _list_uploads(s3, bucket, prefix)
             if uploads:
                 log["uploads_aborted"] += sum(pool.map(partial(_abort_upload, s3, bucket), uploads))
                 continue
@@ -67,6 +67,18 @@ def delete_files(s3: Service, bucket: str, prefix: str, log: dict[str, Any]) -> 
             objects = sum("Size" in version and version["IsLatest"] for version in versions)
             log["objects_deleted"] += objects
             log["versions_deleted"] += len(versions) - objects
+
+
+def _list_uploads(s3: Service, bucket: str, prefix: str) -> list[dict[str, Any]]:
+    """The first page of unfinished uploads below the prefix."""
+    from urllib.parse import unquote_plus
+
+    # XML has no way to say some characters that a key may have; botocore cares only elsewhere.
+    page = s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, EncodingType="url")
+    uploads: list[dict[str, Any]] = page.get("Uploads", [])
+    if page.get("EncodingType") == "url":
+        uploads = [{**upload, "Key": unquote_plus(upload["Key"])} for upload in uploads]
+    return uploads
 
 
 def _abort_upload(s3: Service, bucket: str, upload: dict[str, Any]) -> bool:

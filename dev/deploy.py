@@ -9,7 +9,6 @@ import json
 import os
 import re
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,6 +23,7 @@ from botocore.exceptions import (
     WaiterError,
 )
 
+from chalicelib.edge import without_secrets
 from dev.package import BUILD, ROOT
 
 PARAMETERS = {"AllowedOrigin": "ALLOWED_ORIGIN", "AlarmEmail": "ALARM_EMAIL"}
@@ -157,6 +157,9 @@ def wait(cloudformation: Any, begun: str, region: str, stack: str) -> None:
         waiter = cloudformation.get_waiter(f"stack_{begun}_complete")
         waiter.wait(StackName=stack, WaiterConfig=WAITER)
     except WaiterError as error:
+        # An answer that was refused says nothing of the stack.
+        if "Error" in error.last_response:
+            raise
         raise DeployError(failure(cloudformation, region, stack)) from error
 
 
@@ -199,7 +202,11 @@ def upload(session: boto3.Session, account: str, build: Path) -> str:
     where = {"LocationConstraint": session.region_name}
     in_region = {} if session.region_name == "us-east-1" else {"CreateBucketConfiguration": where}
     try:
-        with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+        try:
+            s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "404":
+                raise
             s3.create_bucket(Bucket=bucket, **in_region)
         s3.put_public_access_block(
             Bucket=bucket,
@@ -244,7 +251,7 @@ def failure(cloudformation: Any, region: str, stack: str) -> str:
         events.append(event)
         # The event with which the stack itself began is the oldest of this time.
         begun = event["ResourceStatus"] in ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS")
-        if begun and event["LogicalResourceId"] == stack:
+        if begun and event.get("ResourceType") == "AWS::CloudFormation::Stack":
             break
     reasons = [
         f"- {event['LogicalResourceId']}: {event['ResourceStatusReason']}"
@@ -267,14 +274,6 @@ def failure(cloudformation: Any, region: str, stack: str) -> str:
     if state and state not in UPDATABLE:
         lines.append(unfit(region, stack, state))
     return "\n".join(lines)
-
-
-def without_secrets(text: str) -> str:
-    """The text without the credentials of the environment: an error may quote them."""
-    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        if secret := os.environ.get(name, "").strip():
-            text = text.replace(secret, f"<{name}>")
-    return text
 
 
 def aws(command: str, region: str, stack: str) -> str:

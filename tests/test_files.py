@@ -1,6 +1,7 @@
 """chalicelib/files.py on moto: everything of a job goes, and nothing else."""
 
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 from botocore.exceptions import ClientError
@@ -42,6 +43,32 @@ def test_unfinished_uploads_are_aborted(s3: Service, emulated: Aws) -> None:
     emulated.s3.create_multipart_upload(Bucket=BUCKET, Key=f"{ALICE}/10/big.mov")
     assert delete(s3)["uploads_aborted"] == 1
     assert emulated.uploads() == [f"{ALICE}/10/big.mov"]
+
+
+@pytest.mark.parametrize(
+    ("key", "encodes"), [("a b+c%41é.mov", False), ("a b+c%41é.mov", True), ("a\x01b.mov", True)]
+)
+def test_an_upload_of_any_key_is_aborted_however_it_is_listed(
+    key: str, encodes: bool, s3: Service, emulated: Aws
+) -> None:
+    """S3 encodes keys where it is asked to; moto does not."""
+    aborted: list[str] = []
+
+    def listing(operation: str, **request: Any) -> Any:
+        if operation == "list_multipart_uploads":
+            assert request["EncodingType"] == "url"
+            left = [] if aborted else [{"Key": PREFIX + key, "UploadId": "id"}]
+            if encodes:
+                left = [{**upload, "Key": quote_plus(upload["Key"])} for upload in left]
+                return {"Uploads": left, "EncodingType": "url"}
+            return {"Uploads": left}
+        if operation == "abort_multipart_upload":
+            aborted.append(request["Key"])
+            return {}
+        return s3(operation, **request)
+
+    delete(listing)
+    assert aborted == [PREFIX + key]
 
 
 @pytest.mark.parametrize("other", [f"{ALICE}/10/a.png", f"{BOB}/1/a.png", f"{ALICE}/1", "x/1/a"])

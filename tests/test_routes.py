@@ -599,7 +599,7 @@ class UnforeseenError(Exception):
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise UnforeseenError(
-            f"GET https://x.example/{TABLE}?X-Amz-Signature=abc failed for a@example.com"
+            f"GET https://x.example/{TABLE}?X-Amz-Signature=abc failed for a@example.com, a-token"
         )
 
     monkeypatch.setattr("chalicelib.aws._client", refuse)
@@ -615,11 +615,13 @@ def test_the_unforeseen_gets_500_with_the_request_id_and_nothing_of_the_inside(
 
 
 def test_a_5xx_is_logged_with_its_cause_but_without_secrets(
-    broken: None, invoke: Invoke, log: list[dict[str, Any]]
+    broken: None, invoke: Invoke, log: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a-token\r")
     invoke("GET", "/jobs/list")
     [line] = log
     assert (line["level"], line["status"]) == ("ERROR", 500)
+    assert "a-token" not in line["cause"]
     assert line["cause"].startswith("Traceback")
     assert "UnforeseenError: GET https://x.example/" in line["cause"]
     assert "X-Amz-Signature" not in json.dumps(line)
