@@ -68,9 +68,9 @@ class Call:
     def position(self, *request: str) -> list[str] | None:
         """Where the answer goes on from, by the cursor that this request gave; None: the start."""
         cursor = self._value("cursor: string")
-        return (
-            decode_cursor(cursor, self._cursor_secret, self.user_id, *request) if cursor else None
-        )
+        if not cursor:
+            return None
+        return decode_cursor(cursor, self._cursor_secret, self.user_id, *request)
 
     def next_cursor(self, position: list[str], *request: str) -> str:
         """The JSON member that leads on to a position of this request; "" where nothing follows."""

@@ -113,18 +113,18 @@ def configure_log(level: str) -> None:
         LOG.addHandler(logging.StreamHandler(sys.stdout))
 
 
-def _escaped_bytes(text: str) -> int:
-    # Lambda hands the body on escaped, as a string in a JSON of its own. It is all ASCII.
-    return len(text) + text.count('"') + text.count("\\")
-
-
 def without_secrets(text: str) -> str:
     """The text of an error without what a log must not hold, credentials first of all."""
-    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"):
         # A line break behind it is what makes an error quote it.
         if secret := os.environ.get(name, "").strip():
             text = text.replace(secret, "<removed>")
     return _SECRET.sub("<removed>", text)
+
+
+def _escaped_bytes(text: str) -> int:
+    # Lambda hands the body on escaped, as a string in a JSON of its own. It is all ASCII.
+    return len(text) + text.count('"') + text.count("\\")
 
 
 def _failure(error: BaseException, request: Request) -> Response:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from json.encoder import encode_basestring_ascii
 from typing import Any
+from urllib.parse import unquote_plus
 
 from chalicelib.aws import PARALLEL_CALLS, TRANSIENT_CODES, Service
 from chalicelib.errors import Unavailable
@@ -71,8 +72,6 @@ def delete_files(s3: Service, bucket: str, prefix: str, log: dict[str, Any]) -> 
 
 def _list_uploads(s3: Service, bucket: str, prefix: str) -> list[dict[str, Any]]:
     """The first page of unfinished uploads below the prefix."""
-    from urllib.parse import unquote_plus
-
     # XML has no way to say some characters that a key may have; botocore cares only elsewhere.
     page = s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, EncodingType="url")
     uploads: list[dict[str, Any]] = page.get("Uploads", [])

@@ -121,9 +121,8 @@ def deploy(
         "ClientRequestToken": uuid4().hex,
     }
     begun = "update" if described else "create"
-    origin = given.get("AllowedOrigin")
-    print(f"The {begun} of the stack {stack} begins", end="")
-    print(f", for pages of {origin} ..." if origin else " ...", flush=True)
+    pages = f", for pages of {origin}" if (origin := given.get("AllowedOrigin")) else ""
+    print(f"The {begun} of the stack {stack} begins{pages} ...", flush=True)
     try:
         if begin(cloudformation, begun, request):
             wait(cloudformation, begun, session.region_name, stack)

@@ -38,10 +38,7 @@ from tests.scripted_server import Scripted, scripted_server
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if not (CHROMIUM and DRIVER) and "CI" not in os.environ:
-    pytest.skip(
-        "No Chromium was found. Debian: apt-get install chromium chromium-driver",
-        allow_module_level=True,
-    )
+    pytest.skip("No Chromium: apt-get install chromium chromium-driver", allow_module_level=True)
 
 ALICE = "alice@example.com"
 AXE = "axe-core@4.14.1"
@@ -140,9 +137,13 @@ class Browser:
         widths: list[int] = self.driver.execute_script(script)
         return widths
 
+    def see_jobs(self, count: int) -> None:
+        """Wait until so many jobs are listed."""
+        self.wait(lambda: len(self.job_ids()) == count)
+
     def messages(self) -> list[str]:
         """What the console says since the last time."""
-        entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]  # selenium's
         return [entry["message"] for entry in entries]
 
     def look(self, width: int, scheme: str = "light") -> None:
@@ -394,7 +395,7 @@ def test_sixty_jobs_come_page_by_page(running: Running, browser: Browser) -> Non
     token = log_in(cognito, running.pool, "bob@example.com")["IdToken"]
     browser.visit(running.page, token=token)
     for count in (20, 40, 60):
-        browser.wait(lambda count=count: len(browser.job_ids()) == count)  # type: ignore[misc]
+        browser.see_jobs(count)
         if count < 60:
             browser.press(f"{LIST} .more")
     assert browser.job_ids() == [f"Job {job_id}" for job_id in range(60, 0, -1)]
