@@ -184,18 +184,20 @@ def test_a_refused_stack_is_said_with_the_code_that_was_uploaded(
         deploy.deploy(aws.session, "jobs-api", {}, build)
 
 
-@pytest.mark.parametrize("failing", [refuse, interrupt])
+@pytest.mark.parametrize(("failing", "times"), [(refuse, 99), (refuse, 1), (interrupt, 99)])
 def test_a_wait_that_ends_early_is_said_with_how_to_go_on(
-    failing: Callable[..., None], build: Path, aws: EmulatedAws
+    failing: Callable[..., None], times: int, build: Path, aws: EmulatedAws
 ) -> None:
-    created = []
+    created: list[bool] = []
+    polls: list[bool] = []
 
     def create(**_: Any) -> tuple[AWSResponse, dict[str, str]]:
         created.append(True)
         return AWSResponse("", 200, {}, None), {"StackId": "arn"}
 
     def poll(**_: Any) -> None:
-        if created:
+        polls.extend(created)
+        if 0 < len(polls) <= times:
             failing()
 
     aws.session.events.register("before-call.cloudformation.CreateStack", create)

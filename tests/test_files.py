@@ -124,8 +124,9 @@ def test_no_upload_completes_between_listing_and_deleting(s3: Service, emulated:
             )
         return s3(operation, **request)
 
-    delete(completing)
+    log = delete(completing)
     assert emulated.versions() == []
+    assert (log["objects_deleted"], log["uploads_aborted"]) == (1, 0)
 
 
 def test_what_is_written_during_the_delete_goes_in_the_next_round(
