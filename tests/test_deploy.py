@@ -191,14 +191,19 @@ def test_a_wait_that_ends_early_is_said_with_how_to_go_on(
     created: list[bool] = []
     polls: list[bool] = []
 
+    busy = {"StackName": "jobs-api", "StackStatus": "CREATE_IN_PROGRESS"}
+
     def create(**_: Any) -> tuple[AWSResponse, dict[str, str]]:
         created.append(True)
         return AWSResponse("", 200, {}, None), {"StackId": "arn"}
 
-    def poll(**_: Any) -> None:
+    def poll(**_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
         polls.extend(created)
-        if 0 < len(polls) <= times:
+        if not polls:
+            return None
+        if len(polls) <= times:
             failing()
+        return AWSResponse("", 200, {}, None), {"Stacks": [busy], "StackEvents": []}
 
     aws.session.events.register("before-call.cloudformation.CreateStack", create)
     aws.session.events.register("before-call.cloudformation.DescribeStack*", poll)
