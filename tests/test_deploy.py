@@ -206,9 +206,11 @@ def test_a_wait_that_ends_early_is_said_with_how_to_go_on(
         return AWSResponse("", 200, {}, None), {"Stacks": [busy], "StackEvents": []}
 
     aws.session.events.register("before-call.cloudformation.CreateStack", create)
-    aws.session.events.register("before-call.cloudformation.DescribeStack*", poll)
+    for operation in ("DescribeStacks", "DescribeStackEvents"):
+        aws.session.events.register(f"before-call.cloudformation.{operation}", poll)
     with pytest.raises(deploy.DeployError) as raised:
         deploy.deploy(aws.session, "jobs-api", {}, build)
+    assert polls
     assert "The create of the stack jobs-api goes on, if it has begun." in str(raised.value)
     assert str(raised.value).endswith(
         "aws cloudformation describe-stack-events --region eu-central-1 --stack-name jobs-api"
