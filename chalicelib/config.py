@@ -109,5 +109,5 @@ def check_policy(path: str) -> None:
 def _error(name: str, what_it_is: str, must_be: str) -> ConfigError:
     return ConfigError(
         f"{name} is {what_it_is}. It must be {must_be}. Set it in the shell, or for a stage in "
-        ".chalice/config.json (environment_variables) or resources.json."
+        ".chalice/config.json (environment_variables) or resources.yaml."
     )

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import boto3
+import yaml
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -22,6 +23,7 @@ from botocore.exceptions import (
     UnknownRegionError,
     WaiterError,
 )
+from chalice.package import YAMLTemplateSerializer
 
 from chalicelib.edge import without_secrets
 from dev.package import BUILD, ROOT
@@ -99,12 +101,12 @@ def deploy(
         raise DeployError(f"The stack {stack} is something else. Choose another name: STACK=…")
     if described and described["StackStatus"] not in UPDATABLE:
         raise DeployError(unfit(session.region_name, stack, described["StackStatus"]))
-    if not (build / "template.json").exists():
+    if not (build / "template.yaml").exists():
         raise DeployError("Nothing is packaged yet: make deploy does both.")
 
     print(f"Uploading the code to account {account}, {session.region_name} ...", flush=True)
     code = upload(session, account, build)
-    template = json.loads((build / "template.json").read_text())
+    template = yaml.safe_load((build / "template.yaml").read_text())
     template["Resources"]["APIHandler"]["Properties"]["CodeUri"] = code
     request: dict[str, Any] = {
         "StackName": stack,
@@ -164,7 +166,9 @@ def wait(cloudformation: Any, begun: str, region: str, stack: str) -> None:
 
 def check(stack: str, given: dict[str, str | None]) -> None:
     """Refuse what CloudFormation would refuse, before anything is made."""
-    declared = json.loads((ROOT / "resources.json").read_text())["Parameters"]
+    declared = YAMLTemplateSerializer().load_template((ROOT / "resources.yaml").read_text())[
+        "Parameters"
+    ]
     if not re.fullmatch("[A-Za-z][A-Za-z0-9-]{0,127}", stack):
         raise DeployError(
             f"STACK is {stack!r}. It must be letters, digits and -, and begin with a letter."

@@ -11,6 +11,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from chalicelib.config import VARIABLES
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +41,7 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def main(build: Path = BUILD) -> None:
-    """Write deployment.zip and template.json, for stage prod, into the folder `build`."""
+    """Write deployment.zip and template.yaml, for stage prod, into the folder `build`."""
     print("Packaging ...", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         packaged, code = Path(folder, "packaged"), Path(folder, "code")
@@ -50,22 +52,22 @@ def main(build: Path = BUILD) -> None:
         compile_all(code)
         build.mkdir(exist_ok=True)
         write_zip(code, build / "deployment.zip")
-        shutil.copy(packaged / "sam.json", build / "template.json")
+        write_template(packaged / "sam.yaml", build / "template.yaml")
     runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    print(f"Packaged for Lambda's {runtime}: {build}/deployment.zip and {build}/template.json")
+    print(f"Packaged for Lambda's {runtime}: {build}/deployment.zip and {build}/template.yaml")
 
 
 def chalice_package(folder: Path) -> None:
     """`chalice package` with the merge template, of the app's own files and nothing else."""
     # Chalice takes chalicelib/ as it is, and would reuse a stale zip of its own cache.
     project = folder.parent / "project"
-    for pattern in ("app.py", "chalicelib/*.py", "requirements.txt", ".chalice/*.json"):
+    for pattern in ("app.py", "chalicelib/*.py", "dev/*.py", "requirements.txt", ".chalice/*.json"):
         for source in ROOT.glob(pattern):
             copy = project / source.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, copy)
     chalice = Path(sys.executable).parent / "chalice"
-    template = ROOT / "resources.json"
+    template = ROOT / "resources.yaml"
     command: list[str | Path] = [
         chalice,
         "package",
@@ -147,6 +149,13 @@ def compile_all(code: Path) -> None:
     done = subprocess.run([sys.executable, "-I", "-m", "compileall", *options, str(code)])
     if done.returncode:
         sys.exit("Some modules do not compile.")
+
+
+def write_template(merged: Path, path: Path) -> None:
+    """Write the template without YAML's aliases, which CloudFormation does not support."""
+    template = yaml.safe_load(merged.read_text())
+    # Through JSON, so that no two places share an object: only those become aliases.
+    path.write_text(yaml.safe_dump(json.loads(json.dumps(template)), sort_keys=False, width=100))
 
 
 def write_zip(code: Path, path: Path) -> None:

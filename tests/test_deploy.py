@@ -11,9 +11,11 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
+from chalice.package import YAMLTemplateSerializer
 
 from dev import deploy
 from dev.emulated_aws import REGION, EmulatedAws, emulated_aws
@@ -68,8 +70,8 @@ def test_credentials_that_aws_refuses_are_said(tmp_path: Path) -> None:
 @pytest.fixture
 def build(tmp_path: Path) -> Path:
     """A folder as `make package` leaves it, with next to nothing in the zip."""
-    template = json.loads((ROOT / "resources.json").read_text())
-    (tmp_path / "template.json").write_text(json.dumps(template))
+    template = YAMLTemplateSerializer().load_template((ROOT / "resources.yaml").read_text())
+    (tmp_path / "template.yaml").write_text(yaml.safe_dump(template))
     (tmp_path / "deployment.zip").write_bytes(b"zip")
     return tmp_path
 

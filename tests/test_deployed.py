@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 import urllib3
+import yaml
 
 from dev import demo, deploy
 from dev.emulated_aws import (
@@ -143,7 +144,7 @@ def deploy_stack(aws: EmulatedAws, build: Path, origin: str | None = None) -> di
 def deployed(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     with emulated_aws(tmp_path_factory.mktemp("deployed"), AUTH="true") as aws:
         outputs = deploy_stack(aws, build, ORIGIN)
-        template = json.loads((build / "template.json").read_text())
+        template = yaml.safe_load((build / "template.yaml").read_text())
         finish(aws, template, outputs["RestAPIId"])
         cognito = aws.client("cognito-idp")
         pool = Pool(outputs["UserPoolArn"], outputs["UserPoolClientId"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from dev import demo, package
 from dev.emulated_aws import BUCKET, INDEX, TABLE, create_bucket, create_table, emulated_aws
@@ -69,7 +70,7 @@ def test_two_runs_give_the_same_bytes_whatever_the_shell_has_set(
         cwd=package.ROOT,
         check=True,
     )
-    for name in ("deployment.zip", "template.json"):
+    for name in ("deployment.zip", "template.yaml"):
         # Digests: pytest would take minutes to explain how two zips differ.
         here, there = (sha256((f / name).read_bytes()).hexdigest() for f in (tmp_path, build))
         assert here == there
@@ -151,7 +152,7 @@ def test_the_zip_does_all_four_routes_in_a_bare_interpreter(unpacked: Path, tmp_
 
 
 def test_the_index_that_the_zip_is_told_of_is_the_templates(build: Path) -> None:
-    resources = json.loads((build / "template.json").read_text())["Resources"]
+    resources = yaml.safe_load((build / "template.yaml").read_text())["Resources"]
     variables = resources["APIHandler"]["Properties"]["Environment"]["Variables"]
     [index] = resources["JobRequestsTable"]["Properties"]["LocalSecondaryIndexes"]
     assert variables["JOB_LIST_INDEX"] == index["IndexName"] == INDEX

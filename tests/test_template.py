@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from samtranslator.translator.transform import transform
 
 from chalicelib import aws
@@ -19,7 +20,7 @@ Json = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def template(build: Path) -> Json:
-    read: Json = json.loads((build / "template.json").read_text())
+    read: Json = yaml.safe_load((build / "template.yaml").read_text())
     return read
 
 
