@@ -17,7 +17,7 @@ const config = await (await fetch("config.json")).json();
 const api = jobsApi(
   config.api,
   () => sessionStorage.getItem("token"),
-  (seconds, why) => setStatus(`${why} Trying again in ${seconds}\u00a0s\u00a0…`),
+  { onWait: (seconds, why) => setStatus(`${why} Trying again in ${seconds}\u00a0s\u00a0…`) },
 );
 
 // What is shown: the pages of the list, and one job with the number of its files shown so far.
@@ -175,7 +175,7 @@ function fileCard([uuid, fileName]) {
     const button = find(selector, element);
     button.setAttribute("aria-label", `${button.textContent} ${fileName}`);
     button.onclick = () =>
-      withErrors(async () => follow(await api.objectUrl(info.job_id, uuid, options)));
+      withErrors(async () => follow((await api.objectUrl(info.job_id, uuid, options)).url));
   }
   showPreview(find(".preview", element), info.job_id, uuid, fileName);
   if (results[uuid]) showResult(find("details", element), results[uuid], fileName);
@@ -191,7 +191,7 @@ async function showPreview(preview, jobId, uuid, fileName) {
   const image = Object.assign(new Image(), { alt: "", loading: "lazy", onerror: without });
   preview.append(image);
   try {
-    image.src = await api.objectUrl(jobId, uuid);
+    image.src = (await api.objectUrl(jobId, uuid)).url;
   } catch {
     without();
   }

@@ -1,0 +1,275 @@
+/**
+ * @param {string} baseUrl of the API
+ * @param {IdToken} idToken
+ * @param {{ onWait?: OnWait | undefined, timeoutSeconds?: number | undefined }} [options]
+ *   timeoutSeconds: for one try, without the waits between tries
+ */
+export function jobsApi(baseUrl: string, idToken: IdToken, options?: {
+    onWait?: OnWait | undefined;
+    timeoutSeconds?: number | undefined;
+}): {
+    /**
+     * The user's jobs, newest first: all of them, or up to `limit`. The next ones follow at
+     * `cursor`, the `next_cursor` of the response before. Pass an earlier response to the same
+     * request as `previous`: it is returned itself if nothing has changed.
+     */
+    list: ({ limit, cursor, ...rest }?: {
+        limit?: number | undefined;
+        cursor?: string | undefined;
+        previous?: JobList | undefined;
+    } & RequestOptions) => Promise<JobList>;
+    /**
+     * All the user's jobs, one after the other, newest first.
+     *
+     * @param {{ limit?: number | undefined } & RequestOptions} [options] limit: jobs per request
+     * @returns {AsyncGenerator<Job, void, undefined>}
+     */
+    jobs({ limit, ...rest }?: {
+        limit?: number | undefined;
+    } & RequestOptions): AsyncGenerator<Job, void, undefined>;
+    /**
+     * One job in full; with `include: "object-urls"` also the URL of each of its files. URLs end at
+     * `expires_at` or when the credentials that signed them end, so do not store them. `previous`
+     * is as in list.
+     *
+     * @param {number} jobId
+     * @param {{ include?: "object-urls" | undefined, previous?: WholeJob | undefined }
+     *   & RequestOptions} [options]
+     * @returns {Promise<WholeJob>}
+     */
+    get(jobId: number, { include, previous, ...rest }?: {
+        include?: "object-urls" | undefined;
+        previous?: WholeJob | undefined;
+    } & RequestOptions): Promise<WholeJob>;
+    /**
+     * The URL of a job's file: to show it or, with a file name as `downloadAs`, to save it under
+     * that name. The file need not exist.
+     *
+     * @param {number} jobId
+     * @param {string} objectUuid a key of object_uuid_names
+     * @param {{ downloadAs?: string | undefined } & RequestOptions} [options]
+     * @returns {Promise<ObjectUrl>}
+     */
+    objectUrl(jobId: number, objectUuid: string, { downloadAs, ...rest }?: {
+        downloadAs?: string | undefined;
+    } & RequestOptions): Promise<ObjectUrl>;
+    /**
+     * Delete a job with all its files. A job that does not exist is a success too.
+     *
+     * @param {number} jobId
+     * @param {RequestOptions} [options]
+     * @returns {Promise<void>}
+     */
+    delete(jobId: number, options?: RequestOptions): Promise<void>;
+};
+/**
+ * A client of the jobs API. Copy this file, and api.d.ts with its types, into your project: it
+ * needs nothing but fetch.
+ *
+ *     const api = jobsApi("https://….amazonaws.com/api", () => idToken);
+ *     const { jobs, next_cursor } = await api.list({ limit: 20 });
+ *
+ * Every request can be repeated safely, DELETE too. Transient errors (429, 502, 503, 504, a lost
+ * connection) are therefore retried up to three times, after the time that the API names. All other
+ * errors are thrown as an ApiError. At most six requests run at a time; the others wait.
+ */
+/**
+ * @typedef {object} Job
+ * @property {number} job_id
+ * @property {string | null} job_name
+ * @property {string | null} date like "2020-01-01 12:00:00.000000000 UTC"
+ * @property {number} total_size in bytes
+ * @property {number} credits_spent
+ * @property {string | null} status
+ * @property {string} status_meaning the status in words that can be shown
+ * @property {number | null} progress how much of the job is done, in percent, while it is processed
+ * @property {boolean} finished whether the status is final
+ */
+/**
+ * @typedef {object} JobInfo
+ * @property {string} user_id
+ * @property {number} job_id
+ * @property {string | null} job_name
+ * @property {string | null} date
+ * @property {number} total_size in bytes
+ * @property {number} credits_spent
+ * @property {string | null} email
+ * @property {Record<string, string>} object_uuid_names the original file name of each object
+ * @property {Record<string, number>} media_length
+ * @property {Record<string, string>} failed_to_process why objects could not be processed
+ * @property {string | null} status
+ * @property {string} status_meaning
+ * @property {number | null} progress
+ * @property {boolean} finished
+ */
+/**
+ * @typedef {object} JobList
+ * @property {Job[]} jobs
+ * @property {string} [next_cursor] present when more jobs follow
+ * @property {string} etag
+ */
+/**
+ * @typedef {object} WholeJob
+ * @property {JobInfo} job_info
+ * @property {Record<string, { full: string, min: string }>} results URLs of JSON files
+ * @property {Record<string, string>} [object_urls] the URL of each object; with `include`
+ * @property {string} expires_at when the URLs end, like "2026-01-01T13:05:00Z"
+ * @property {string} [next_cursor] never present: get() has fetched everything
+ * @property {string} etag
+ */
+/**
+ * @typedef {object} ObjectUrl
+ * @property {string} url
+ * @property {string} expires_at when the URL ends, like "2026-01-01T13:05:00Z"
+ */
+/**
+ * Gives the user's ID token, before each request. `refused` is true after a 401: then give a fresh
+ * token, or the same one (or none) to have the 401 thrown.
+ *
+ * @callback IdToken
+ * @param {{ refused: boolean }} request
+ * @returns {string | null | undefined | Promise<string | null | undefined>}
+ */
+/**
+ * Called before each retry.
+ *
+ * @callback OnWait
+ * @param {number} seconds until the retry
+ * @param {string} message why; can be shown
+ * @returns {void}
+ */
+/**
+ * Options of every request. When `signal` aborts, its reason is thrown, as fetch does.
+ *
+ * @typedef {object} RequestOptions
+ * @property {AbortSignal | undefined} [signal]
+ * @property {OnWait | undefined} [onWait] instead of the client's own
+ */
+/** An error response of the API, or no response at all. */
+export class ApiError extends Error {
+    /**
+     * @param {string} message can be shown to the user
+     * @param {number} status the HTTP status; 0 without a response
+     * @param {{ parameter?: string | undefined, requestId?: string | undefined, cause?: unknown }}
+     *   [details] the parameter that a 400 or 404 is about, e.g. "job-id: number"; the request id to
+     *   find the request in the API's log by
+     */
+    constructor(message: string, status: number, { parameter, requestId, cause }?: {
+        parameter?: string | undefined;
+        requestId?: string | undefined;
+        cause?: unknown;
+    });
+    status: number;
+    parameter: string | undefined;
+    requestId: string | undefined;
+}
+export type Job = {
+    job_id: number;
+    job_name: string | null;
+    /**
+     * like "2020-01-01 12:00:00.000000000 UTC"
+     */
+    date: string | null;
+    /**
+     * in bytes
+     */
+    total_size: number;
+    credits_spent: number;
+    status: string | null;
+    /**
+     * the status in words that can be shown
+     */
+    status_meaning: string;
+    /**
+     * how much of the job is done, in percent, while it is processed
+     */
+    progress: number | null;
+    /**
+     * whether the status is final
+     */
+    finished: boolean;
+};
+export type JobInfo = {
+    user_id: string;
+    job_id: number;
+    job_name: string | null;
+    date: string | null;
+    /**
+     * in bytes
+     */
+    total_size: number;
+    credits_spent: number;
+    email: string | null;
+    /**
+     * the original file name of each object
+     */
+    object_uuid_names: Record<string, string>;
+    media_length: Record<string, number>;
+    /**
+     * why objects could not be processed
+     */
+    failed_to_process: Record<string, string>;
+    status: string | null;
+    status_meaning: string;
+    progress: number | null;
+    finished: boolean;
+};
+export type JobList = {
+    jobs: Job[];
+    /**
+     * present when more jobs follow
+     */
+    next_cursor?: string;
+    etag: string;
+};
+export type WholeJob = {
+    job_info: JobInfo;
+    /**
+     * URLs of JSON files
+     */
+    results: Record<string, {
+        full: string;
+        min: string;
+    }>;
+    /**
+     * the URL of each object; with `include`
+     */
+    object_urls?: Record<string, string>;
+    /**
+     * when the URLs end, like "2026-01-01T13:05:00Z"
+     */
+    expires_at: string;
+    /**
+     * never present: get() has fetched everything
+     */
+    next_cursor?: string;
+    etag: string;
+};
+export type ObjectUrl = {
+    url: string;
+    /**
+     * when the URL ends, like "2026-01-01T13:05:00Z"
+     */
+    expires_at: string;
+};
+/**
+ * Gives the user's ID token, before each request. `refused` is true after a 401: then give a fresh
+ * token, or the same one (or none) to have the 401 thrown.
+ */
+export type IdToken = (request: {
+    refused: boolean;
+}) => string | null | undefined | Promise<string | null | undefined>;
+/**
+ * Called before each retry.
+ */
+export type OnWait = (seconds: number, message: string) => void;
+/**
+ * Options of every request. When `signal` aborts, its reason is thrown, as fetch does.
+ */
+export type RequestOptions = {
+    signal?: AbortSignal | undefined;
+    /**
+     * instead of the client's own
+     */
+    onWait?: OnWait | undefined;
+};
