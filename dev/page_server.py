@@ -1,4 +1,4 @@
-"""The page that shows the API: dev/page/, served from an origin of its own."""
+"""The page that shows the API, dev/page/, and the API's reference, on an origin of their own."""
 
 import json
 import threading
@@ -7,19 +7,26 @@ from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 FOLDER = Path(__file__).parent / "page"
+DOCUMENT = Path(__file__).parent.parent / "openapi.yaml"
+REFERENCE = "/reference/"
+SWAGGER_UI = Path(str(distribution("flask-swagger-ui").locate_file("flask_swagger_ui/dist")))
 
 
 @contextmanager
 def page_server(
-    api: str, aws: str, client_id: str, email: str = "", password: str = ""
+    api: str, aws: str, client_id: str, email: str = "", password: str = "", port: int = 0
 ) -> Iterator[str]:
-    """Serve the page on a free port of 127.0.0.1; its address.
+    """Serve the page on a port of 127.0.0.1 (0: a free one), the reference at REFERENCE.
 
-    api and aws are the origins that it calls; it fills in e-mail and password to log in.
+    api and aws are the origins that both call; e-mail and password are filled in to log in.
+    Yields the origin.
     """
     config = {
         "api": api,
@@ -28,7 +35,7 @@ def page_server(
         "email": email,
         "password": password,
     }
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, config))
+    server = ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, config))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -40,7 +47,7 @@ def page_server(
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """The files of the folder, /config.json, and a policy that lets the page do only its work."""
+    """The files of the folder, generated JSON, and a policy that lets a page do only its work."""
 
     # A system's own table may say text/plain, which browsers do not run.
     extensions_map = SimpleHTTPRequestHandler.extensions_map | {".js": "text/javascript"}
@@ -50,11 +57,24 @@ class Handler(SimpleHTTPRequestHandler):
         super().__init__(*request, directory=str(FOLDER))
 
     def do_GET(self) -> None:
-        """Answer with the configuration, or with a file."""
-        if self.path != "/config.json":
+        """Send the configuration, the API's document, or a file."""
+        if self.path == "/config.json":
+            self._send_json(self._config)
+        elif self.path == f"{REFERENCE}openapi.json":
+            document = yaml.safe_load(DOCUMENT.read_text("utf-8"))
+            self._send_json(document | {"servers": [{"url": self._config["api"]}]})
+        else:
             super().do_GET()
-            return
-        body = json.dumps(self._config).encode()
+
+    def translate_path(self, path: str) -> str:
+        """The file of a path."""
+        translated = Path(super().translate_path(path))
+        if translated.name.startswith("swagger-ui") and path.startswith(REFERENCE):
+            return str(SWAGGER_UI / translated.name)
+        return str(translated)
+
+    def _send_json(self, value: object) -> None:
+        body = json.dumps(value).encode()
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -62,13 +82,20 @@ class Handler(SimpleHTTPRequestHandler):
         self.wfile.write(body)
 
     def end_headers(self) -> None:
-        """Add what every answer carries."""
+        """Add the headers of every response."""
         api, aws = self._config["api"], self._config["aws"]
         policy = (
             "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-            "script-src 'self'; require-trusted-types-for 'script'; trusted-types 'none'; "
-            f"style-src 'self'; img-src 'self' {aws}; connect-src 'self' {api} {aws}"
+            f"script-src 'self'; connect-src 'self' {api} {aws}; "
         )
+        if getattr(self, "path", "").startswith(REFERENCE):
+            # What Swagger UI needs.
+            policy += "style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+        else:
+            policy += (
+                "require-trusted-types-for 'script'; trusted-types 'none'; "
+                f"style-src 'self'; img-src 'self' {aws}"
+            )
         self.send_header("Content-Security-Policy", policy)
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Referrer-Policy", "no-referrer")

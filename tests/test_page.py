@@ -480,6 +480,17 @@ def test_what_a_name_says_is_text_and_never_markup(running: Running, browser: Br
     running.table.delete_item(Key={"userId": running.alice, "jobId": 16})
 
 
+def test_the_reference_sends_requests_as_the_demo_user(running: Running, browser: Browser) -> None:
+    browser.driver.get(f"{running.page}/reference/")
+    browser.see(".servers", running.api)
+    browser.press("#operations-jobs-getJob .opblock-summary-control")
+    # Locked: the token is filled in.
+    browser.see("#operations-jobs-getJob button.authorization__btn[aria-label$=' locked']")
+    browser.press("#operations-jobs-getJob button.execute")
+    body = browser.see("#operations-jobs-getJob .live-responses-table code", "job_info").text
+    assert "Holiday, failed in part" in body
+
+
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The source of axe-core, which looks for barriers to people with disabilities."""
