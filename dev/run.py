@@ -24,7 +24,7 @@ from dev.emulated_aws import (
     emulated_aws,
     log_in,
 )
-from dev.page_server import page_server
+from dev.page_server import REFERENCE, page_server
 from dev.processes import Process, check_free, child, wait_for
 
 EMAIL = "demo@example.com"
@@ -91,6 +91,7 @@ def serve(port: int, folder: Path) -> None:
             say(f"\nready: {url}")
             print_curl_commands(url, token)
             say(f"page: {page}")
+            say(f"reference: {page}{REFERENCE}")
             say(f"(log in there as {EMAIL} with the password {PASSWORD})")
             say("\nCtrl-C ends everything. The API's log:")
             parts = {"API": api, "emulated AWS": aws.process}
