@@ -143,7 +143,7 @@ export function jobsApi(baseUrl, idToken, options = {}) {
     const parameters = Object.entries(query)
       .filter(([, value]) => value !== undefined)
       .map(([name, value]) => `${name}=${encodeURIComponent(String(value))}`);
-    const url = `${base}${route}?${parameters.join("&")}`;
+    const url = base + route + (parameters.length ? `?${parameters.join("&")}` : "");
     let refused = false;
     let token = await abortable(idToken({ refused }), signal);
     for (let tries = 1; ; tries++) {
