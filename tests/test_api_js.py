@@ -74,9 +74,12 @@ def test_what_has_not_changed_is_the_previous_object_itself(server: ApiProxy) ->
 
 
 def test_the_base_url_may_end_in_a_slash(server: ApiProxy) -> None:
-    server.plan(LIST, EMPTY)
-    run('return jobsApi(`${url}//`, () => "token").list({ limit: 5 })', server.url)
-    assert server.lines() == ["GET /jobs/list?limit=5"]
+    server.plan("GET /api/jobs/list", EMPTY, EMPTY)
+    script = """
+        for (const end of ["", "/"]) await jobsApi(`${url}/api${end}`, () => "token").list();
+    """
+    run(script + "return null", server.url)
+    assert server.lines() == ["GET /api/jobs/list"] * 2
 
 
 @pytest.mark.parametrize(
@@ -114,25 +117,39 @@ def test_a_transient_error_is_retried(
 def test_retries_end_after_the_fourth_try(server: ApiProxy) -> None:
     busy = Planned(503, BUSY, {"Retry-After": "0.1", "X-Request-Id": "r1"})
     server.plan("DELETE /jobs/delete", *[busy] * 5)
-    result = run("return outcome(api.delete(1))", server.url)
-    assert (result["name"], result["status"]) == ("ApiError", 503)
+    result = run(
+        """
+        let waits = 0;
+        const api = jobsApi(url, () => "token", { onWait: () => waits++ });
+        return { ...(await outcome(api.delete(1))), waits };
+        """,
+        server.url,
+    )
+    assert (result["name"], result["status"], result["waits"]) == ("ApiError", 503, 3)
     assert (result["message"], result["requestId"]) == ("Busy.", "r1")
     assert len(server.lines()) == 4
 
 
 @pytest.mark.parametrize(
-    "planned",
+    ("planned", "waits"),
     [
-        Planned(503, BUSY, {"Retry-After": "60"}),
-        Planned(seconds=60),
+        (Planned(503, BUSY, {"Retry-After": "60"}), 1),
+        (Planned(seconds=60), 0),
     ],
     ids=["while waiting for a retry", "while waiting for a response"],
 )
-def test_the_signal_ends_a_request_at_once(planned: Planned, server: ApiProxy) -> None:
+def test_the_signal_ends_a_request_at_once(planned: Planned, waits: int, server: ApiProxy) -> None:
     server.plan(LIST, planned)
     # run() itself has a time-out: no timer may keep the process.
-    result = run("return outcome(api.list({ signal: AbortSignal.timeout(300) }))", server.url)
-    assert result["name"] == "TimeoutError"
+    result = run(
+        """
+        let waits = 0;
+        const signal = AbortSignal.timeout(300);
+        return { ...(await outcome(api.list({ signal, onWait: () => waits++ }))), waits };
+        """,
+        server.url,
+    )
+    assert (result["name"], result["waits"]) == ("TimeoutError", waits)
     assert 0.29 <= result["seconds"] < 2
 
 
