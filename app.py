@@ -1,27 +1,25 @@
-"""The jobs API: what each of the four routes does. Each step is one hop away, in chalicelib/."""
+"""The jobs API: its four routes. Each step is one hop away, in chalicelib/."""
 
 import os
-import sys
 import time
-from functools import partial
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import cast
 
-from chalice.app import Chalice, CognitoUserPoolAuthorizer, CORSConfig, Response
+from chalice.app import Chalice, CognitoUserPoolAuthorizer, CORSConfig, Request, Response
 
-from chalicelib import aws, edge
-from chalicelib.call import Call
-from chalicelib.config import check_policy, load_settings
+from chalicelib import aws, paging, response
+from chalicelib.config import load_settings
+from chalicelib.request import JobsRequest
 
-# Chalice's commands import the app too: what would fail halfway through them fails here.
-words = sys.argv if "AWS_CHALICE_CLI_MODE" in os.environ else []
-command = next((word for word in words if word in ("deploy", "local", "package")), "")
-settings = load_settings(os.environ, placeholders=command == "package")
-if command == "deploy":
-    check_policy(".chalice/policy-prod.json")
-if command == "local":
-    aws.region(settings)
-    aws.credentials()
+if "AWS_CHALICE_CLI_MODE" in os.environ:
+    # `chalice local`, `deploy` and `package` import the app as well.
+    from dev.chalice_cli import prepare
 
-edge.configure_log(settings.log_level)
+    prepare()
+
+settings = load_settings(os.environ)
+response.configure_log(settings.log_level)
 
 app = Chalice(app_name="jobs-api", configure_logs=False)
 app.api.cors = CORSConfig(
@@ -30,82 +28,104 @@ app.api.cors = CORSConfig(
     expose_headers=["ETag", "Retry-After"],
     max_age=600,
 )
-app.register_middleware(edge.answer_all(app.api.cors), "http")
+app.register_middleware(response.middleware(app.api.cors), "http")
 users = CognitoUserPoolAuthorizer("Users", provider_arns=[settings.user_pool_arn])
-handles = partial(edge.handles, app, settings.user_pool_arn + settings.job_requests_table)
+# A cursor of one deployment is not valid in another.
+deployment = settings.user_pool_arn + settings.job_requests_table
 
-# A view imports what it needs by itself: a new Lambda instance answers the sooner for it.
+
+def jobs_view(view: Callable[[JobsRequest], Response]) -> Callable[[], Response]:
+    """Pass the view a JobsRequest, and turn its exceptions into error responses."""
+
+    @wraps(view)
+    def handle() -> Response:
+        request = cast(Request, app.current_request)
+        try:
+            return view(JobsRequest(request))
+        except Exception as error:
+            return response.error_response(error, request)
+
+    return handle
+
+
+# Each view imports what it needs: that makes the first response of a Lambda instance faster.
 
 
 @app.route("/jobs/list", methods=["GET"], authorizer=users, content_types=[])
-@handles
-def list_jobs(call: Call) -> Response:
-    """Every job of the caller, newest first, base information only."""
+@jobs_view
+def list_jobs(request: JobsRequest) -> Response:
+    """All jobs of the caller, newest first, base information only."""
     from chalicelib import jobs
 
-    request = ("list", settings.job_list_index)
-    after, limit = call.position(*request), call.limit()
-    db = aws.service("dynamodb", settings, call.seconds_left)
-    items = jobs.list_jobs(db, settings, call.user_id, after, limit)
-    rows, last = edge.page(items, jobs.row, limit)
-    call.log["jobs"] = len(rows)
-    end = jobs.position(*last) if last else []
-    body = f'{{"jobs":[{",".join(rows)}]{call.next_cursor(end, *request)}}}'
-    etag = edge.etag(body)
-    if call.has(etag):
-        return edge.answer("", etag, 304)
-    return edge.answer(body, etag)
+    scope = (deployment, request.user_id, "list", settings.job_list_index)
+    position, limit = paging.decode_cursor(request.cursor(), *scope), request.limit()
+    db = aws.client("dynamodb", settings, request.seconds_left)
+    items = jobs.list_jobs(db, settings, request.user_id, position, limit)
+    rows, next_position = paging.fit(items, jobs.row, jobs.position, limit)
+    request.log["jobs"] = len(rows)
+    members = {"jobs": response.encode_array(rows)}
+    if next_position:
+        members["next_cursor"] = response.encode(paging.encode_cursor(next_position, *scope))
+    etag = response.etag(*members.values())
+    if request.has_current(etag):
+        return response.not_modified(etag)
+    return response.ok(members, etag)
 
 
 @app.route("/jobs/get", methods=["GET"], authorizer=users, content_types=[])
-@handles
-def get_job(call: Call) -> Response:
-    """One job in full, with presigned URLs of its results once it is finished."""
+@jobs_view
+def get_job(request: JobsRequest) -> Response:
+    """One job in full, with presigned URLs of its results once it has finished."""
     from chalicelib import files, jobs, urls
 
-    job_id = call.job_id()
-    request = ("get", str(job_id))
-    [after] = call.position(*request) or [""]
-    db = aws.service("dynamodb", settings, call.seconds_left)
-    item = jobs.get_job(db, settings, call.user_id, job_id)
+    job_id = request.job_id()
+    scope = (deployment, request.user_id, "get", str(job_id))
+    [after] = paging.decode_cursor(request.cursor(), *scope) or [""]
+    db = aws.client("dynamodb", settings, request.seconds_left)
+    item = jobs.get_job(db, settings, request.user_id, job_id)
     signed_at = urls.window_start(time.time(), settings)
-    etag = edge.etag(jobs.fingerprint(item), after, str(signed_at))
-    if call.has(etag):
-        return edge.answer("", etag, 304)
-    job_info = jobs.job_info(item)
+    etag = response.etag(jobs.fingerprint(item), after, str(signed_at))
+    if request.has_current(etag):
+        return response.not_modified(etag)
+    job_info = response.encode(jobs.job_info(item))
     sign = urls.signer(settings, aws.region(settings), aws.credentials(), signed_at)
-    names = jobs.objects_with_results(item, after)
-    result = partial(files.result, sign, files.job_prefix(call.user_id, job_id))
-    results, end = edge.page(names, result, beside=job_info)
-    call.log["urls"] = 2 * len(results)
-    body = f'{{"job_info":{job_info},"results":{{{",".join(results)}}}'
-    return edge.answer(f"{body}{call.next_cursor(end, *request)}}}", etag)
+    results, next_position = paging.fit(
+        jobs.objects_with_results(item, after),
+        partial(files.result_member, sign, files.job_prefix(request.user_id, job_id)),
+        lambda name: [name],
+        reserved=paging.escaped_bytes(job_info),
+    )
+    request.log["urls"] = 2 * len(results)
+    members = {"job_info": job_info, "results": "{" + ",".join(results) + "}"}
+    if next_position:
+        members["next_cursor"] = response.encode(paging.encode_cursor(next_position, *scope))
+    return response.ok(members, etag)
 
 
 @app.route("/jobs/get-object-url", methods=["GET"], authorizer=users, content_types=[])
-@handles
-def get_object_url(call: Call) -> Response:
-    """A presigned URL of one object, composed without asking AWS; the object may not exist."""
+@jobs_view
+def get_object_url(request: JobsRequest) -> Response:
+    """A presigned URL of one object, made without a request to AWS; the object may not exist."""
     from chalicelib import files, urls
 
-    key = files.object_key(call.user_id, call.job_id(), call.object_uuid())
-    download_as = call.download_as()
+    key = files.object_key(request.user_id, request.job_id(), request.object_uuid())
+    download_as = request.download_as()
     signed_at = urls.window_start(time.time(), settings)
     sign = urls.signer(settings, aws.region(settings), aws.credentials(), signed_at)
-    call.log["urls"] = 1
-    return edge.answer(f'{{"url":"{sign(key, download_as)}"}}')
+    request.log["urls"] = 1
+    return response.ok({"url": response.encode(sign(key, download_as))})
 
 
 @app.route("/jobs/delete", methods=["DELETE"], authorizer=users)
-@handles
-def delete_job(call: Call) -> Response:
-    """Remove every file of a job, then its entry, so that no file outlives its entry."""
+@jobs_view
+def delete_job(request: JobsRequest) -> Response:
+    """Delete every file of a job, then its entry, so that no file outlives its entry."""
     from chalicelib import files, jobs
 
-    job_id = call.job_id()
-    prefix = files.job_prefix(call.user_id, job_id)
-    s3 = aws.service("s3", settings, call.seconds_left)
-    files.delete_files(s3, settings.job_files_bucket, prefix, call.log)
-    db = aws.service("dynamodb", settings, call.seconds_left)
-    jobs.delete_entry(db, settings, call.user_id, job_id)
-    return edge.answer('{"message":"Ok"}')
+    job_id = request.job_id()
+    prefix = files.job_prefix(request.user_id, job_id)
+    s3 = aws.client("s3", settings, request.seconds_left)
+    files.delete_files(s3, settings.job_files_bucket, prefix, request.log)
+    db = aws.client("dynamodb", settings, request.seconds_left)
+    jobs.delete_entry(db, settings, request.user_id, job_id)
+    return response.ok({"message": response.encode("Ok")})

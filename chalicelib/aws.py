@@ -1,4 +1,4 @@
-"""AWS: clients, made when first needed, once a Lambda instance; credentials; calls in time."""
+"""AWS: clients, made when first needed, once per Lambda instance; credentials; retries."""
 
 import json
 import os
@@ -9,13 +9,13 @@ from functools import cache, partial
 from typing import Any
 
 from chalicelib.config import Settings
-from chalicelib.errors import ConfigError, Unavailable
+from chalicelib.errors import BUSY, ApiError, ConfigError
 
-# An attempt that begins with ATTEMPT_SECONDS left is over before Lambda's time is.
+# One attempt takes at most ATTEMPT_SECONDS; none is started with less time left.
 CONNECT_SECONDS, READ_SECONDS, ATTEMPT_SECONDS = 1.0, 1.8, 3.0
 ATTEMPTS = 4
-PARALLEL_CALLS = 8
-# Errors of DynamoDB and S3 that pass by themselves, beside all of status 500 and above.
+PARALLEL_REQUESTS = 8
+# Transient errors of DynamoDB and S3, in addition to all with a status of 500 or above.
 TRANSIENT_CODES = {
     "InternalError",
     "ProvisionedThroughputExceededException",
@@ -27,22 +27,32 @@ TRANSIENT_CODES = {
     "ThrottlingException",
 }
 
-# A session makes clients for one thread at a time; chalice local answers in many.
+# botocore's Session.create_client is not thread-safe, and chalice local has many threads.
 _making = threading.RLock()
 
-Service = Callable[..., Any]
 # Access key, secret key, and a session token where they are temporary, as Lambda's are.
 Credentials = tuple[str, str, str | None]
 
 
-def service(name: str, settings: Settings, seconds_left: Callable[[], float]) -> Service:
-    """A function that calls an operation of "dynamodb" or "s3": by its name, with its request.
+def client(name: str, settings: Settings, seconds_left: Callable[[], float]) -> Any:
+    """A client of "dynamodb" or "s3": botocore's operations, retried within the request's time.
 
-    It asks again after what passes by itself, but never beyond the request's time: then, and after
-    ATTEMPTS, it raises Unavailable. A ClientError that another attempt would not mend comes
-    through. Items are in DynamoDB's own JSON.
+    A transient error is retried up to ATTEMPTS times, and never beyond the request's time; then
+    ApiError (503) is raised. Any other ClientError is raised at once. Items are in DynamoDB's own
+    JSON, e.g. {"jobId": {"N": "1"}}.
     """
-    return partial(_call, _client(settings, name), seconds_left)
+    return _RetryingClient(_client(settings, name), seconds_left)
+
+
+class _RetryingClient:
+    # botocore's own retries know no deadline.
+
+    def __init__(self, client: Any, seconds_left: Callable[[], float]) -> None:
+        self._client = client
+        self._seconds_left = seconds_left
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        return partial(_send, getattr(self._client, operation), self._seconds_left)
 
 
 def region(settings: Settings) -> str:
@@ -95,7 +105,7 @@ def _client(settings: Settings, name: str) -> Any:
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
         retries={"mode": "standard", "total_max_attempts": 1},
-        max_pool_connections=PARALLEL_CALLS,
+        max_pool_connections=PARALLEL_REQUESTS,
     )
     with _making:
         client = _session().create_client(name, region_name=region(settings), config=config)
@@ -103,8 +113,7 @@ def _client(settings: Settings, name: str) -> Any:
     return client
 
 
-def _call(client: Any, seconds_left: Callable[[], float], operation: str, **request: Any) -> Any:
-    # botocore's own retries know no deadline.
+def _send(operation: Callable[..., Any], seconds_left: Callable[[], float], **request: Any) -> Any:
     from botocore import exceptions
     from botocore.parsers import ResponseParserError
 
@@ -115,11 +124,11 @@ def _call(client: Any, seconds_left: Callable[[], float], operation: str, **requ
             from random import uniform
 
             # Full jitter: "Exponential Backoff And Jitter", AWS Architecture Blog.
-            time.sleep(uniform(0, 0.1 * 2**attempt))  # noqa: S311  jitter is no secret
+            time.sleep(uniform(0, 0.1 * 2**attempt))  # noqa: S311  not for cryptography
         if seconds_left() < ATTEMPT_SECONDS:
             break
         try:
-            return getattr(client, operation)(**request)
+            return operation(**request)
         except transient as error:
             cause = error
         except exceptions.ClientError as error:
@@ -127,18 +136,18 @@ def _call(client: Any, seconds_left: Callable[[], float], operation: str, **requ
             if status < 500 and error.response["Error"]["Code"] not in TRANSIENT_CODES:
                 raise
             cause = error
-    raise Unavailable from cause
+    raise ApiError(503, BUSY) from cause
 
 
 def _parse_json(
     response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
 ) -> None:
-    """Take an answer of DynamoDB as json gives it; botocore's walk of its shape gives the same."""
+    """Parse DynamoDB's response by json alone: botocore's walk of its shape gives the same."""
     if response_dict["status_code"] == 200:
         from botocore.parsers import ResponseParserError
 
         try:
             customized_response_dict.update(json.loads(response_dict["body"]))
         except ValueError as error:
-            raise ResponseParserError("DynamoDB's answer is no JSON") from error
+            raise ResponseParserError("DynamoDB's response is not JSON") from error
         response_dict["body"] = b"{}"

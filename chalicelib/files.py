@@ -6,8 +6,8 @@ from json.encoder import encode_basestring_ascii
 from typing import Any
 from urllib.parse import unquote_plus
 
-from chalicelib.aws import PARALLEL_CALLS, TRANSIENT_CODES, Service
-from chalicelib.errors import Unavailable
+from chalicelib.aws import PARALLEL_REQUESTS, TRANSIENT_CODES
+from chalicelib.errors import BUSY, ApiError
 
 # A round lists at most this many pages of 1,000 versions before it deletes them: memory stays
 # bounded, and a delete that is cut off has made progress.
@@ -26,15 +26,15 @@ def object_key(user_id: str, job_id: int, object_uuid: str) -> str:
     return job_prefix(user_id, job_id) + object_uuid
 
 
-def result(sign: Callable[[str], str], prefix: str, object_uuid: str) -> str:
-    """The object's member of `results`, as JSON text: the URLs of its two results."""
+def result_member(sign: Callable[[str], str], prefix: str, object_uuid: str) -> str:
+    """The object's member of `results`, encoded: the URLs of its two result files."""
     key = f"{prefix}results/{object_uuid}"
-    # A URL is all ASCII, without a quote or a backslash, so it needs no escaping.
-    urls = f'{{"full":"{sign(f"{key}.json")}","min":"{sign(f"{key}.min.json")}"}}'
-    return f"{encode_basestring_ascii(object_uuid)}:{urls}"
+    # A URL is ASCII without quotes and backslashes, so it needs no escaping.
+    urls = (sign(f"{key}.json"), sign(f"{key}.min.json"))
+    return '%s:{"full":"%s","min":"%s"}' % (encode_basestring_ascii(object_uuid), *urls)  # noqa: UP031  shows the whole member
 
 
-def delete_files(s3: Service, bucket: str, prefix: str, log: dict[str, Any]) -> None:
+def delete_files(s3: Any, bucket: str, prefix: str, log: dict[str, Any]) -> None:
     """Delete all below the prefix: objects, older versions, delete markers, unfinished uploads.
 
     It returns only after a round that found nothing. What went is counted in `log`. Raises
@@ -46,7 +46,7 @@ def delete_files(s3: Service, bucket: str, prefix: str, log: dict[str, Any]) -> 
     from concurrent.futures import ThreadPoolExecutor
 
     log.update(objects_deleted=0, versions_deleted=0, uploads_aborted=0)
-    with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
+    with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
         while True:
             # Uploads first, and all of them, so that none turns into an object behind the listing.
             uploads = _list_uploads(s3, bucket, prefix)
@@ -64,28 +64,28 @@ def delete_files(s3: Service, bucket: str, prefix: str, log: dict[str, Any]) -> 
             if codes - TRANSIENT_CODES:
                 raise RuntimeError(f"S3 refused to delete some files: {sorted(codes)}")
             if codes:
-                raise Unavailable
+                raise ApiError(503, BUSY)
             objects = sum("Size" in version and version["IsLatest"] for version in versions)
             log["objects_deleted"] += objects
             log["versions_deleted"] += len(versions) - objects
 
 
-def _list_uploads(s3: Service, bucket: str, prefix: str) -> list[dict[str, Any]]:
+def _list_uploads(s3: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
     """The first page of unfinished uploads below the prefix."""
     # XML has no way to say some characters that a key may have; botocore cares only elsewhere.
-    page = s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, EncodingType="url")
+    page = s3.list_multipart_uploads(Bucket=bucket, Prefix=prefix, EncodingType="url")
     uploads: list[dict[str, Any]] = page.get("Uploads", [])
     if page.get("EncodingType") == "url":
         uploads = [{**upload, "Key": unquote_plus(upload["Key"])} for upload in uploads]
     return uploads
 
 
-def _abort_upload(s3: Service, bucket: str, upload: dict[str, Any]) -> bool:
+def _abort_upload(s3: Any, bucket: str, upload: dict[str, Any]) -> bool:
     """Whether there was still something to abort."""
     from botocore.exceptions import ClientError
 
     try:
-        s3("abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+        s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
     except ClientError as error:
         # Completed or aborted by somebody meanwhile; what it left is listed next.
         if error.response["Error"]["Code"] != "NoSuchUpload":
@@ -94,12 +94,12 @@ def _abort_upload(s3: Service, bucket: str, upload: dict[str, Any]) -> bool:
     return True
 
 
-def _list_versions(s3: Service, bucket: str, prefix: str) -> list[dict[str, Any]]:
+def _list_versions(s3: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
     """Versions and delete markers below the prefix: all, or the first PAGES_A_ROUND pages."""
     found: list[dict[str, Any]] = []
     markers: dict[str, str] = {}
     for _ in range(PAGES_A_ROUND):
-        page = s3("list_object_versions", Bucket=bucket, Prefix=prefix, **markers)
+        page = s3.list_object_versions(Bucket=bucket, Prefix=prefix, **markers)
         found += page.get("Versions", []) + page.get("DeleteMarkers", [])
         if not page["IsTruncated"]:
             break
@@ -110,8 +110,8 @@ def _list_versions(s3: Service, bucket: str, prefix: str) -> list[dict[str, Any]
     return found
 
 
-def _delete_versions(s3: Service, bucket: str, versions: list[dict[str, Any]]) -> set[str]:
+def _delete_versions(s3: Any, bucket: str, versions: list[dict[str, Any]]) -> set[str]:
     """Delete the versions; the codes of the errors that S3 reports."""
     keys = [{"Key": version["Key"], "VersionId": version["VersionId"]} for version in versions]
-    answer = s3("delete_objects", Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+    answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
     return {error["Code"] for error in answer.get("Errors", [])}

@@ -25,7 +25,7 @@ from botocore.exceptions import (
 )
 from chalice.package import YAMLTemplateSerializer
 
-from chalicelib.edge import without_secrets
+from chalicelib.response import without_secrets
 from dev.package import BUILD, ROOT
 
 PARAMETERS = {"AllowedOrigin": "ALLOWED_ORIGIN", "AlarmEmail": "ALARM_EMAIL"}

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from chalicelib.config import VARIABLES
+from chalicelib.config import Settings
 
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build"
@@ -61,7 +61,14 @@ def chalice_package(folder: Path) -> None:
     """`chalice package` with the merge template, of the app's own files and nothing else."""
     # Chalice takes chalicelib/ as it is, and would reuse a stale zip of its own cache.
     project = folder.parent / "project"
-    for pattern in ("app.py", "chalicelib/*.py", "dev/*.py", "requirements.txt", ".chalice/*.json"):
+    for pattern in (
+        "app.py",
+        "chalicelib/*.py",
+        "dev/*.py",
+        "dev/*.py",
+        "requirements.txt",
+        ".chalice/*.json",
+    ):
         for source in ROOT.glob(pattern):
             copy = project / source.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +85,7 @@ def chalice_package(folder: Path) -> None:
         folder,
     ]
     # Chalice asks for a region, but the template is good for any: no shell or profile has a say.
-    foreign = ("AWS_", "PYTHON", *VARIABLES)
+    foreign = ("AWS_", "PYTHON", *(name.upper() for name in Settings._fields))
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith(foreign)},
         "AWS_DEFAULT_REGION": "us-east-1",

@@ -115,7 +115,7 @@ def test_what_cloudformation_would_refuse_is_said_before_aws_is_asked_anything(
 
 def chalice_deploy(project: Path, **environ: str) -> str:
     """What `chalice deploy` of a copy of this project says last; it must fail."""
-    for name in ("app.py", "chalicelib", ".chalice"):
+    for name in ("app.py", "chalicelib", "dev", ".chalice"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, project / name)
     config = project / ".chalice" / "config.json"

@@ -1,5 +1,7 @@
 """chalicelib/files.py on moto: everything of a job goes, and nothing else."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -7,15 +9,24 @@ import pytest
 from botocore.exceptions import ClientError
 
 from chalicelib import files
-from chalicelib.aws import Service
-from chalicelib.errors import Unavailable
+from chalicelib.errors import ApiError
 from dev.emulated_aws import BUCKET
 from tests.conftest import ALICE, BOB, Aws
 
 PREFIX = f"{ALICE}/1/"
 
 
-def delete(s3: Service) -> dict[str, Any]:
+class FakeS3:
+    """A client that passes each operation's name and request to a function."""
+
+    def __init__(self, send: Callable[..., Any]) -> None:
+        self._send = send
+
+    def __getattr__(self, operation: str) -> Any:
+        return partial(self._send, operation)
+
+
+def delete(s3: Any) -> dict[str, Any]:
     log: dict[str, Any] = {}
     files.delete_files(s3, BUCKET, PREFIX, log)
     return log
@@ -23,12 +34,12 @@ def delete(s3: Service) -> dict[str, Any]:
 
 def test_keys_are_composed_of_the_user_the_job_and_the_object() -> None:
     assert files.job_prefix("u", 1) == "u/1/"
-    assert files.result(lambda key: f"u:{key}", "u/1/", "x.png") == (
+    assert files.result_member(lambda key: f"u:{key}", "u/1/", "x.png") == (
         '"x.png":{"full":"u:u/1/results/x.png.json","min":"u:u/1/results/x.png.min.json"}'
     )
 
 
-def test_objects_older_versions_and_delete_markers_go(s3: Service, emulated: Aws) -> None:
+def test_objects_older_versions_and_delete_markers_go(s3: Any, emulated: Aws) -> None:
     emulated.put_objects(f"{PREFIX}a.png", f"{PREFIX}a.png", f"{PREFIX}results/a.png.json")
     emulated.put_objects(f"{PREFIX}b.png")
     emulated.s3.delete_object(Bucket=BUCKET, Key=f"{PREFIX}b.png")
@@ -38,7 +49,7 @@ def test_objects_older_versions_and_delete_markers_go(s3: Service, emulated: Aws
     assert log == {"objects_deleted": 2, "versions_deleted": 3, "uploads_aborted": 0}
 
 
-def test_unfinished_uploads_are_aborted(s3: Service, emulated: Aws) -> None:
+def test_unfinished_uploads_are_aborted(s3: Any, emulated: Aws) -> None:
     emulated.s3.create_multipart_upload(Bucket=BUCKET, Key=f"{PREFIX}big.mov")
     emulated.s3.create_multipart_upload(Bucket=BUCKET, Key=f"{ALICE}/10/big.mov")
     assert delete(s3)["uploads_aborted"] == 1
@@ -49,7 +60,7 @@ def test_unfinished_uploads_are_aborted(s3: Service, emulated: Aws) -> None:
     ("key", "encodes"), [("a b+c%41é.mov", False), ("a b+c%41é.mov", True), ("a\x01b.mov", True)]
 )
 def test_an_upload_of_any_key_is_aborted_however_it_is_listed(
-    key: str, encodes: bool, s3: Service, emulated: Aws
+    key: str, encodes: bool, s3: Any, emulated: Aws
 ) -> None:
     """S3 encodes keys where it is asked to; moto does not."""
     aborted: list[str] = []
@@ -65,14 +76,14 @@ def test_an_upload_of_any_key_is_aborted_however_it_is_listed(
         if operation == "abort_multipart_upload":
             aborted.append(request["Key"])
             return {}
-        return s3(operation, **request)
+        return getattr(s3, operation)(**request)
 
-    delete(listing)
+    delete(FakeS3(listing))
     assert aborted == [PREFIX + key]
 
 
 @pytest.mark.parametrize("other", [f"{ALICE}/10/a.png", f"{BOB}/1/a.png", f"{ALICE}/1", "x/1/a"])
-def test_what_is_not_below_the_prefix_stays(other: str, s3: Service, emulated: Aws) -> None:
+def test_what_is_not_below_the_prefix_stays(other: str, s3: Any, emulated: Aws) -> None:
     emulated.put_objects(f"{PREFIX}a.png", other)
     delete(s3)
     assert emulated.versions() == [other]
@@ -81,14 +92,14 @@ def test_what_is_not_below_the_prefix_stays(other: str, s3: Service, emulated: A
 @pytest.mark.parametrize(
     "key", ["Grüße 東京.png", "a&b<c>.png", "a b+c%20.png", "results/../x", "'\"\\"]
 )
-def test_a_key_of_any_characters_goes(key: str, s3: Service, emulated: Aws) -> None:
+def test_a_key_of_any_characters_goes(key: str, s3: Any, emulated: Aws) -> None:
     emulated.put_objects(PREFIX + key)
     delete(s3)
     assert emulated.versions() == []
 
 
 def test_more_objects_than_a_round_lists_go(
-    s3: Service, emulated: Aws, monkeypatch: pytest.MonkeyPatch
+    s3: Any, emulated: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "PAGES_A_ROUND", 2)
     monkeypatch.setattr(files, "KEYS_A_REQUEST", 3)
@@ -96,13 +107,13 @@ def test_more_objects_than_a_round_lists_go(
 
     def small_pages(operation: str, **request: Any) -> Any:
         more = {"MaxKeys": 10} if operation == "list_object_versions" else {}
-        return s3(operation, **request, **more)
+        return getattr(s3, operation)(**request, **more)
 
-    assert delete(small_pages)["objects_deleted"] == 50
+    assert delete(FakeS3(small_pages))["objects_deleted"] == 50
     assert emulated.versions() == []
 
 
-def test_a_bucket_without_versions_is_emptied_too(s3: Service, emulated: Aws) -> None:
+def test_a_bucket_without_versions_is_emptied_too(s3: Any, emulated: Aws) -> None:
     suspended = {"Status": "Suspended"}
     emulated.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration=suspended)
     emulated.put_objects(f"{PREFIX}a.png")
@@ -110,7 +121,7 @@ def test_a_bucket_without_versions_is_emptied_too(s3: Service, emulated: Aws) ->
     assert emulated.versions() == []
 
 
-def test_no_upload_completes_between_listing_and_deleting(s3: Service, emulated: Aws) -> None:
+def test_no_upload_completes_between_listing_and_deleting(s3: Any, emulated: Aws) -> None:
     """Completed just before it is aborted, an upload is an object by the time these are listed."""
     upload = {"Bucket": BUCKET, "Key": f"{PREFIX}late.mov"}
     upload_id = emulated.s3.create_multipart_upload(**upload)["UploadId"]
@@ -122,59 +133,57 @@ def test_no_upload_completes_between_listing_and_deleting(s3: Service, emulated:
             emulated.s3.complete_multipart_upload(
                 **upload, UploadId=upload_id, MultipartUpload=parts
             )
-        return s3(operation, **request)
+        return getattr(s3, operation)(**request)
 
-    log = delete(completing)
+    log = delete(FakeS3(completing))
     assert emulated.versions() == []
     assert (log["objects_deleted"], log["uploads_aborted"]) == (1, 0)
 
 
-def test_what_is_written_during_the_delete_goes_in_the_next_round(
-    s3: Service, emulated: Aws
-) -> None:
+def test_what_is_written_during_the_delete_goes_in_the_next_round(s3: Any, emulated: Aws) -> None:
     emulated.put_objects(f"{PREFIX}a.png")
     late = iter([f"{PREFIX}results/late.json"])
 
     def racing(operation: str, **request: Any) -> Any:
-        answer = s3(operation, **request)
+        answer = getattr(s3, operation)(**request)
         if operation == "delete_objects":
             emulated.put_objects(*late)
         return answer
 
-    delete(racing)
+    delete(FakeS3(racing))
     assert emulated.versions() == []
 
 
 @pytest.mark.parametrize(
     ("codes", "raised"),
     [
-        (["SlowDown"], Unavailable),
-        (["InternalError", "ServiceUnavailable"], Unavailable),
+        (["SlowDown"], ApiError),
+        (["InternalError", "ServiceUnavailable"], ApiError),
         (["AccessDenied"], RuntimeError),
         (["SlowDown", "AccessDenied"], RuntimeError),
     ],
 )
 def test_errors_that_s3_reports_key_by_key_are_failures(
-    codes: list[str], raised: type[Exception], s3: Service, emulated: Aws
+    codes: list[str], raised: type[Exception], s3: Any, emulated: Aws
 ) -> None:
     emulated.put_objects(f"{PREFIX}a.png")
 
     def refusing(operation: str, **request: Any) -> Any:
         if operation == "delete_objects":
             return {"Errors": [{"Key": "a", "Code": code} for code in codes]}
-        return s3(operation, **request)
+        return getattr(s3, operation)(**request)
 
     with pytest.raises(raised):
-        delete(refusing)
+        delete(FakeS3(refusing))
 
 
-def test_an_upload_that_cannot_be_aborted_is_a_failure(s3: Service, emulated: Aws) -> None:
+def test_an_upload_that_cannot_be_aborted_is_a_failure(s3: Any, emulated: Aws) -> None:
     emulated.s3.create_multipart_upload(Bucket=BUCKET, Key=f"{PREFIX}big.mov")
 
     def refusing(operation: str, **request: Any) -> Any:
         if operation == "abort_multipart_upload":
             raise ClientError({"Error": {"Code": "AccessDenied"}}, operation)
-        return s3(operation, **request)
+        return getattr(s3, operation)(**request)
 
     with pytest.raises(ClientError, match="AccessDenied"):
-        delete(refusing)
+        delete(FakeS3(refusing))

@@ -12,7 +12,7 @@ import pytest
 import urllib3
 from chalice.app import Chalice
 
-from chalicelib import aws, edge
+from chalicelib import aws, response
 from tests.conftest import ALICE
 from tests.lambda_instance import SOAK, Invocation, invoke
 from tests.scripted_server import Scripted, scripted_server
@@ -106,7 +106,7 @@ def test_an_instance_that_answers_for_long_does_not_grow(
         Invocation("/jobs/get", {"job-id": "x"}, ALICE),
     ]
     # The test runner keeps every log line, and coverage a tracer for every thread that ever was.
-    monkeypatch.setattr(edge.LOG, "disabled", True)
+    monkeypatch.setattr(response.LOG, "disabled", True)
     monkeypatch.setattr(threading, "_trace_hook", None)
     s3_answers = S3 * (CALLS // len(requests))
     with (

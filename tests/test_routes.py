@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from chalicelib import edge
+from chalicelib import response
 from dev.emulated_aws import BUCKET, TABLE
 from tests.conftest import ALICE, BOB, Answer, Aws, Invoke, id_token_claims
 from tests.scripted_server import Scripted, scripted_server
@@ -48,9 +48,9 @@ def log() -> Iterator[list[dict[str, Any]]]:
             lines.append(json.loads(record.getMessage()))
 
     handler = Keep()
-    edge.LOG.addHandler(handler)
+    response.LOG.addHandler(handler)
     yield lines
-    edge.LOG.removeHandler(handler)
+    response.LOG.removeHandler(handler)
 
 
 def put_finished_job(emulated: Aws, job_id: int = 1, **attributes: Any) -> None:

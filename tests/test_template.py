@@ -1,6 +1,7 @@
 """The stack's template, as packaged and as CloudFormation translates it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,12 @@ import yaml
 from samtranslator.translator.transform import transform
 
 from chalicelib import aws
-from chalicelib.config import PLACEHOLDER, VARIABLES
+from chalicelib.config import load_settings
+from chalicelib.errors import ConfigError
+from dev.chalice_cli import PLACEHOLDER
 from dev.emulated_aws import INDEX_BY_DATE, KEY_SCHEMA
 from dev.package import ROOT
+from tests.conftest import ENVIRON
 
 Json = dict[str, Any]
 
@@ -38,6 +42,26 @@ def translated(template: Json) -> Json:
         copy["Resources"]["APIHandler"]["Properties"]["CodeUri"] = "s3://bucket/key"
         result: Json = transform(copy, {}, NoManagedPolicies())
     return result
+
+
+ORIGINS = {
+    "*": True,
+    "https://app.example.com": True,
+    "http://localhost:5173": True,
+    "https://app.example.com:65535": True,
+    "http://[::1]:3000": True,
+    "https://app.example.com:80": True,
+    "http://127.0.0.1": True,
+    "https://app.example.com:65536": False,
+    "https://app.example.com:0": False,
+    "https://app.example.com:443": False,
+    "http://app.example.com:80": False,
+    "https://app.example.com/": False,
+    "https://App.example.com": False,
+    "app.example.com": False,
+    "https://-a.example.com": False,
+    "**": False,
+}
 
 
 def properties(template: Json, name: str) -> Json:
@@ -97,10 +121,14 @@ def test_the_placeholders_of_the_policy_are_those_that_chalice_deploy_stops_at()
 
 
 def test_an_origin_that_the_stack_takes_is_one_that_the_app_starts_with(template: Json) -> None:
-    assert (
-        template["Parameters"]["AllowedOrigin"]["AllowedPattern"]
-        == (VARIABLES["ALLOWED_ORIGIN"][0])
-    )
+    pattern = template["Parameters"]["AllowedOrigin"]["AllowedPattern"]
+    for origin, valid in ORIGINS.items():
+        assert bool(re.fullmatch(pattern, origin)) == valid, origin
+        if valid:
+            load_settings(ENVIRON | {"ALLOWED_ORIGIN": origin})
+        else:
+            with pytest.raises(ConfigError, match="ALLOWED_ORIGIN is"):
+                load_settings(ENVIRON | {"ALLOWED_ORIGIN": origin})
 
 
 def test_the_table_is_the_one_that_is_developed_with(template: Json) -> None:

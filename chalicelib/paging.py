@@ -1,0 +1,85 @@
+"""Paging: how much fits one response, and cursors, which say where the next one starts.
+
+A position is where a list goes on: the sort keys of the last job, or the last object's name.
+"""
+
+import hmac
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from chalicelib.errors import ApiError
+
+# Lambda's response may be 6,291,556 bytes ("Lambda quotas"). A body gets 6,000,000 of them, and
+# 8,000 of these are for what surrounds the rows, above all the cursor.
+ROOM_BYTES = 6_000_000 - 8_000
+_TAG_BYTES = 16
+
+T = TypeVar("T")
+Row = TypeVar("Row")
+
+
+def escaped_bytes(text: str) -> int:
+    """The size of an ASCII text inside a JSON string, which is how Lambda returns a body."""
+    return len(text) + text.count('"') + text.count("\\")
+
+
+def fit(
+    items: Iterable[T],
+    encode: Callable[[T], Row],
+    position: Callable[[T], list[str]],
+    limit: int | None = None,
+    size: Callable[[Row], int] = escaped_bytes,  # type: ignore[assignment]  # right for Row = str
+    reserved: int = 0,
+) -> tuple[list[Row], list[str] | None]:
+    """The encoded items that fit one response, and the position if more follow, else None.
+
+    At most `limit` items are taken, and at least one, so that paging always ends. reserved: the
+    bytes that the rest of the body takes.
+    """
+    left = ROOM_BYTES - reserved
+    rows: list[Row] = []
+    last: T | None = None
+    for item in items:
+        row = encode(item)
+        left -= size(row) + 1  # the comma
+        if last is not None and (left < 0 or len(rows) == limit):
+            return rows, position(last)
+        rows.append(row)
+        last = item
+    return rows, None
+
+
+def encode_cursor(position: list[str], *scope: str) -> str:
+    """An opaque cursor for a position, valid for this scope only.
+
+    The scope (deployment, user, route, job) is what the cursor's tag is computed from; it is not
+    in the cursor. The tag prevents mistakes: a forged cursor leads only through the forger's jobs.
+    """
+    payload = json.dumps(position, separators=(",", ":")).encode()
+    return urlsafe_b64encode(_tag(payload, scope) + payload).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str | None, *scope: str) -> list[str] | None:
+    """The position in a cursor; None for no cursor.
+
+    Raises ApiError (400) for a cursor that was not given out for exactly this scope.
+    """
+    if cursor is None:
+        return None
+    try:
+        decoded = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+    except ValueError:
+        decoded = b""
+    tag, payload = decoded[:_TAG_BYTES], decoded[_TAG_BYTES:]
+    # b64decode ignores characters that are not of its alphabet: take only our own spelling.
+    canonical = urlsafe_b64encode(decoded).decode().rstrip("=") == cursor
+    if not canonical or not hmac.compare_digest(tag, _tag(payload, scope)):
+        raise ApiError(400, "cursor must be one that this request answered with", "cursor: string")
+    position: list[str] = json.loads(payload)
+    return position
+
+
+def _tag(payload: bytes, scope: tuple[str, ...]) -> bytes:
+    return hmac.digest(json.dumps(scope).encode(), payload, "sha256")[:_TAG_BYTES]

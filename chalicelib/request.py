@@ -1,0 +1,115 @@
+"""The request: verified claims and query parameters in, typed values out."""
+
+import re
+from typing import Any
+
+from chalice.app import Request
+
+from chalicelib.errors import ApiError
+
+
+class JobsRequest:
+    """One request of one authenticated user.
+
+    user_id comes from the verified claims only. Each method reads one parameter and raises
+    ApiError (400) if its value is not valid. The log line has what is put into `log`.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.log: dict[str, Any] = request.context.setdefault("log", {})
+        self.user_id = self.log["user_id"] = _user_id(request.context)
+        query = request.query_params
+        self._query = {name: query.getlist(name) for name in query} if query else {}
+        self._headers = request.headers
+        self._lambda_context: Any = request.lambda_context
+
+    def job_id(self) -> int:
+        """The job's id, 1 to 10^15."""
+        parameter = "job-id: number"
+        job_id = _whole_number(self._required(parameter, "job_id"), maximum=10**15)
+        if job_id is None:
+            expected = "a whole number from 1 to 1000000000000000"
+            raise ApiError(400, f"job-id must be {expected}", parameter)
+        self.log["job_id"] = job_id
+        return job_id
+
+    def object_uuid(self) -> str:
+        """The object's name below the job's prefix, `<uuid>.<ext>`."""
+        parameter = "object-uuid: string"
+        name = self._required(parameter, "object_uuid")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}(\.[A-Za-z0-9]{1,16})?", name):
+            expected = (
+                "1 to 128 letters, digits, _ and -, beginning with a letter or digit, then "
+                "optionally a dot and an extension of 1 to 16 letters and digits"
+            )
+            raise ApiError(400, f"object-uuid must be {expected}", parameter)
+        return name
+
+    def limit(self) -> int | None:
+        """The maximum number of jobs to return, 1 to 1000; None for all."""
+        parameter = "limit: number"
+        digits = self._optional(parameter)
+        if digits is None:
+            return None
+        limit = _whole_number(digits, maximum=1000)
+        if limit is None:
+            raise ApiError(400, "limit must be a whole number from 1 to 1000", parameter)
+        return limit
+
+    def cursor(self) -> str | None:
+        """The cursor as it was sent; paging.decode_cursor verifies it. None for the first page."""
+        return self._optional("cursor: string")
+
+    def download_as(self) -> str | None:
+        """The file name to save the object under, 1 to 255 characters; None to show it."""
+        parameter = "download-as: string"
+        name = self._optional(parameter)
+        # A control character could start another header, and a lone surrogate has no UTF-8.
+        if name is not None and not re.fullmatch(
+            r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff/\\]{1,255}", name
+        ):
+            expected = r"a file name of 1 to 255 characters, without control characters, / and \ "
+            raise ApiError(400, f"download-as must be {expected.strip()}", parameter)
+        return name
+
+    def has_current(self, etag: str) -> bool:
+        """Whether If-None-Match has the tag, by weak comparison (RFC 9110, section 13.1.2)."""
+        tags = self._headers.get("if-none-match", "").split(",")
+        return any(tag.strip().removeprefix("W/") in (etag, "*") for tag in tags)
+
+    def seconds_left(self) -> float:
+        """The seconds until Lambda ends this request."""
+        return float(self._lambda_context.get_remaining_time_in_millis()) / 1000
+
+    def _required(self, parameter: str, other_spelling: str) -> str:
+        value = self._optional(parameter, other_spelling)
+        if value is None or not value.strip():
+            name = parameter.partition(":")[0]
+            raise ApiError(400, f"The {name} query parameter is missing", parameter)
+        return value
+
+    def _optional(self, parameter: str, other_spelling: str = "") -> str | None:
+        """The parameter's value, which may be blank; None if the parameter is absent."""
+        name = parameter.partition(":")[0]
+        values = [*self._query.get(name, ()), *self._query.get(other_spelling, ())]
+        if len(values) > 1:
+            raise ApiError(400, f"The {name} query parameter must be given once", parameter)
+        return values[0] if values else None
+
+
+def _whole_number(text: str, maximum: int) -> int | None:
+    """The number from 1 to maximum that ASCII digits say; None for any other text."""
+    digits = text.lstrip("0")
+    # The length is checked first: int() refuses thousands of digits with an error of its own.
+    if not re.fullmatch("[0-9]{1,16}", digits) or int(digits) > maximum:
+        return None
+    return int(digits)
+
+
+def _user_id(context: dict[str, Any]) -> str:
+    """The claim `sub` of an ID token. Raises ApiError (401) for any other claims."""
+    match context:
+        case {"authorizer": {"claims": {"token_use": "id", "sub": str(user_id)}}}:
+            if re.fullmatch("[A-Za-z0-9_:-]{1,128}", user_id):
+                return user_id
+    raise ApiError(401, "Unauthorized")

@@ -1,0 +1,133 @@
+"""The response: JSON bodies, errors, the headers of every response, and the log line."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from chalice.app import CORSConfig, Request, Response
+
+from chalicelib.errors import ApiError
+
+RETRY_AFTER_SECONDS = 5
+LOG = logging.getLogger("jobs_api")
+
+# What an exception's text may hold and a log must not: the query of a URL, an e-mail address.
+# The repetitions are bounded, so that searching takes time in proportion to the text.
+_SECRET = re.compile(r"\?[^\s\"'<>=]{1,128}=[^\s\"'<>]+|[^\s\"'<>=:(]{1,64}@[^\s\"'<>=:),]+")
+
+
+def encode(value: Any) -> str:
+    """The value as compact JSON, all ASCII."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def encode_array(encoded: Iterable[str]) -> str:
+    """A JSON array of values that are encoded already."""
+    return "[" + ",".join(encoded) + "]"
+
+
+def encode_object(members: Mapping[str, str]) -> str:
+    """A JSON object of members whose values are encoded already."""
+    return "{" + ",".join(f"{encode(name)}:{value}" for name, value in members.items()) + "}"
+
+
+def ok(members: Mapping[str, str], etag: str = "") -> Response:
+    """A 200 whose body has these members, each encoded already."""
+    return Response(encode_object(members), _caching(etag))
+
+
+def not_modified(etag: str) -> Response:
+    """A 304: what the caller has is still current."""
+    return Response("", _caching(etag), 304)
+
+
+def error_response(error: Exception, request: Request) -> Response:
+    """The response to an exception; the cause of a 5xx is added to the log line."""
+    status = error.status if isinstance(error, ApiError) else 500
+    if status >= 500:
+        cause = "".join(traceback.format_exception(error))
+        request.context.setdefault("log", {})["cause"] = without_secrets(cause)
+    if not isinstance(error, ApiError):
+        request_id = _request_id(request)
+        message = f"Something went wrong on our side. The request id is {request_id}."
+        return Response(encode({"message": message}), status_code=500)
+    body = {"message": str(error)}
+    if error.parameter:
+        body["affected_query_parameter"] = error.parameter
+    response = Response(encode(body), status_code=status)
+    if status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def etag(*parts: str) -> str:
+    """A strong ETag of everything that a response depends on."""
+    return f'"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"'
+
+
+def middleware(cors: CORSConfig) -> Callable[[Request, Callable[[Request], Response]], Response]:
+    """A Chalice middleware: the headers of every response, and one log line per request."""
+    headers = {
+        **cors.get_access_control_headers(),
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+    }
+
+    def add_headers_and_log(
+        request: Request, get_response: Callable[[Request], Response]
+    ) -> Response:
+        started = time.perf_counter()
+        response = get_response(request)
+        if isinstance(response.body, dict):
+            # Chalice's own 405 and 415 have {"Code": …, "Message": …}.
+            response.body = encode({"message": response.body["Message"]})
+        response.headers = {**headers, **response.headers}
+        _write_log(request, response.status_code, time.perf_counter() - started)
+        return response
+
+    return add_headers_and_log
+
+
+def configure_log(level: str) -> None:
+    """Write the log lines to stdout as they are, from `level` up, bypassing other handlers."""
+    LOG.setLevel(level)
+    LOG.propagate = False
+    if not LOG.handlers:
+        LOG.addHandler(logging.StreamHandler(sys.stdout))
+
+
+def without_secrets(text: str) -> str:
+    """An error's text without what a log must not hold: credentials, URL queries, addresses."""
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"):
+        # With a line break at its end, a token is an invalid header, which the error then quotes.
+        if secret := os.environ.get(name, "").strip():
+            text = text.replace(secret, "<removed>")
+    return _SECRET.sub("<removed>", text)
+
+
+def _caching(etag: str) -> dict[str, str | list[str]]:
+    return {"ETag": etag, "Cache-Control": "private, no-cache"} if etag else {}
+
+
+def _write_log(request: Request, status: int, seconds: float) -> None:
+    line = {
+        "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "level": "INFO" if status < 500 else "ERROR",
+        "route": f"{request.method} {request.path}",
+        "status": status,
+        "milliseconds": round(seconds * 1000, 1),
+        "request_id": _request_id(request),
+        **request.context.get("log", {}),
+    }
+    (LOG.info if status < 500 else LOG.error)(json.dumps(line))
+
+
+def _request_id(request: Request) -> str:
+    return str(getattr(request.lambda_context, "aws_request_id", ""))
