@@ -3,10 +3,10 @@
 import os
 import time
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import wraps
 from typing import cast
 
-from chalice.app import Chalice, CognitoUserPoolAuthorizer, CORSConfig, Request, Response
+from chalice.app import CognitoUserPoolAuthorizer, CORSConfig, Request, Response
 
 from chalicelib import aws, paging, response
 from chalicelib.config import load_settings
@@ -21,11 +21,11 @@ if "AWS_CHALICE_CLI_MODE" in os.environ:
 settings = load_settings(os.environ)
 response.configure_log(settings.log_level)
 
-app = Chalice(app_name="jobs-api", configure_logs=False)
+app = response.JobsApi(app_name="jobs-api", configure_logs=False)
 app.api.cors = CORSConfig(
     allow_origin=settings.allowed_origin,
     allow_headers=["Authorization", "If-None-Match"],
-    expose_headers=["ETag", "Retry-After"],
+    expose_headers=["ETag", "Retry-After", "X-Request-Id"],
     max_age=600,
 )
 app.register_middleware(response.middleware(app.api.cors), "http")
@@ -78,25 +78,46 @@ def get_job(request: JobsRequest) -> Response:
     """One job in full, with presigned URLs of its results once it has finished."""
     from chalicelib import files, jobs, urls
 
-    job_id = request.job_id()
-    scope = (deployment, request.user_id, "get", str(job_id))
+    job_id, include_object_urls = request.job_id(), request.include_object_urls()
+    scope = (deployment, request.user_id, "get", str(job_id), str(include_object_urls))
     [after] = paging.decode_cursor(request.cursor(), *scope) or [""]
     db = aws.client("dynamodb", settings, request.seconds_left)
     item = jobs.get_job(db, settings, request.user_id, job_id)
     signed_at = urls.window_start(time.time(), settings)
-    etag = response.etag(jobs.fingerprint(item), after, str(signed_at))
+    access_key, _, token = credentials = aws.credentials()
+    etag = response.etag(
+        jobs.fingerprint(item), *scope, after, str(signed_at), access_key, token or ""
+    )
     if request.has_current(etag):
         return response.not_modified(etag)
+
     job_info = response.encode(jobs.job_info(item))
-    sign = urls.signer(settings, aws.region(settings), aws.credentials(), signed_at)
-    results, next_position = paging.fit(
-        jobs.objects_with_results(item, after),
-        partial(files.result_member, sign, files.job_prefix(request.user_id, job_id)),
+    sign = urls.signer(settings, aws.region(settings), credentials, signed_at)
+    prefix = files.job_prefix(request.user_id, job_id)
+    finished = jobs.objects_with_results(item)
+    names = jobs.objects(item) if include_object_urls else finished
+
+    def encode(name: str) -> tuple[str, str]:
+        """The object's members of `results` and `object_urls`, or empty texts."""
+        return (
+            files.result_member(sign, prefix, name) if name in finished else "",
+            files.object_member(sign, prefix, name) if include_object_urls else "",
+        )
+
+    rows, next_position = paging.fit(
+        sorted(name for name in names if name > after),
+        encode,
         lambda name: [name],
+        size=lambda row: paging.escaped_bytes(",".join(row)),
         reserved=paging.escaped_bytes(job_info),
     )
-    request.log["urls"] = 2 * len(results)
-    members = {"job_info": job_info, "results": "{" + ",".join(results) + "}"}
+    results = [result for result, _ in rows if result]
+    object_urls = [url for _, url in rows if url]
+    members = {"job_info": job_info, "results": response.join_object(results)}
+    if include_object_urls:
+        members["object_urls"] = response.join_object(object_urls)
+    request.log["urls"] = 2 * len(results) + len(object_urls)
+    members["expires_at"] = response.encode(urls.expires_at(signed_at, settings))
     if next_position:
         members["next_cursor"] = response.encode(paging.encode_cursor(next_position, *scope))
     return response.ok(members, etag)
@@ -113,7 +134,8 @@ def get_object_url(request: JobsRequest) -> Response:
     signed_at = urls.window_start(time.time(), settings)
     sign = urls.signer(settings, aws.region(settings), aws.credentials(), signed_at)
     request.log["urls"] = 1
-    return response.ok({"url": response.encode(sign(key, download_as))})
+    members = {"url": sign(key, download_as), "expires_at": urls.expires_at(signed_at, settings)}
+    return response.ok({name: response.encode(value) for name, value in members.items()})
 
 
 @app.route("/jobs/delete", methods=["DELETE"], authorizer=users)

@@ -18,6 +18,7 @@ class Settings(NamedTuple):
     job_requests_table: str
     job_files_bucket: str
     job_list_index: str
+    job_list_consistent_read: bool
     allowed_origin: str
     url_expiry_seconds: int
     url_window_seconds: int
@@ -65,6 +66,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             r"[\w.-]{3,255}",
             "the name of an index by date, or empty for none",
         ),
+        job_list_consistent_read=flag(environ, "JOB_LIST_CONSISTENT_READ", default=True),
         allowed_origin=origin(environ, "ALLOWED_ORIGIN", default="*"),
         url_expiry_seconds=seconds(environ, "URL_EXPIRY_SECONDS", default=3600, maximum=43200),
         url_window_seconds=seconds(environ, "URL_WINDOW_SECONDS", default=300, maximum=3600),
@@ -105,6 +107,11 @@ def seconds(environ: Mapping[str, str], name: str, default: int, maximum: int) -
     if not 1 <= value <= maximum:
         raise _error(environ, name, expected)
     return value
+
+
+def flag(environ: Mapping[str, str], name: str, default: bool) -> bool:
+    """Whether the variable is `true`. Raises ConfigError."""
+    return text(environ, name, "true|false", "true or false", str(default).lower()) == "true"
 
 
 def url(environ: Mapping[str, str], name: str) -> str:

@@ -34,6 +34,11 @@ def result_member(sign: Callable[[str], str], prefix: str, object_uuid: str) -> 
     return '%s:{"full":"%s","min":"%s"}' % (encode_basestring_ascii(object_uuid), *urls)  # noqa: UP031  shows the whole member
 
 
+def object_member(sign: Callable[[str], str], prefix: str, object_uuid: str) -> str:
+    """The object's member of `object_urls`, encoded."""
+    return f'{encode_basestring_ascii(object_uuid)}:"{sign(prefix + object_uuid)}"'
+
+
 def delete_files(s3: Any, bucket: str, prefix: str, log: dict[str, Any]) -> None:
     """Delete all below the prefix: objects, older versions, delete markers, unfinished uploads.
 

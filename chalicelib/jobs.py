@@ -15,6 +15,7 @@ from chalicelib.errors import ApiError
 Item = dict[str, Any]
 
 STATUSES_WITH_RESULTS = {"success", "success_credits_restored", "success_credits_not_restored"}
+FINAL_STATUSES = STATUSES_WITH_RESULTS | {"failed", "failed_critical"}
 STATUS_MEANINGS = {
     "uploading": "Waiting for the files to be uploaded",
     "queued": "Waiting in the queue to be processed",
@@ -52,7 +53,7 @@ def list_jobs(
         "ProjectionExpression": "jobId, jobName, #date, contentLength, creditsSpent, #status",
         "ExpressionAttributeNames": {"#date": "date", "#status": "status"},
         "ScanIndexForward": False,
-        "ConsistentRead": True,
+        "ConsistentRead": settings.job_list_consistent_read,
     }
     if settings.job_list_index:
         query["IndexName"] = settings.job_list_index
@@ -99,7 +100,7 @@ def get_job(db: Any, settings: Settings, user_id: str, job_id: int) -> Item:
     key = _key(user_id, job_id)
     found = db.get_item(TableName=settings.job_requests_table, Key=key, ConsistentRead=True)
     if "Item" not in found:
-        raise ApiError(404, "There is no job with this job-id", "job-id: number")
+        raise ApiError(404, "The job does not exist", "job-id: number")
     item: Item = found["Item"]
     return item
 
@@ -128,24 +129,40 @@ def job_info(item: Item) -> dict[str, Any]:
         "object_uuid_names": _map(item, "objectUuidNames"),
         "media_length": _map(item, "mediaLength"),
         "failed_to_process": _map(item, "failedToProcess"),
-        "status": _text(item, "status"),
+        **status_members(_text(item, "status")),
     }
 
 
-def objects_with_results(item: Item, after: str) -> list[str]:
-    """The names of the objects that have results, sorted, from the first one after `after`."""
+def objects(item: Item) -> set[str]:
+    """The names of the job's objects."""
+    return set(item.get("objectUuidNames", _ABSENT).get("M", _ABSENT))
+
+
+def objects_with_results(item: Item) -> set[str]:
+    """The names of the objects that have results."""
     if _text(item, "status") not in STATUSES_WITH_RESULTS:
-        return []
-    failed = _map(item, "failedToProcess")
-    names = _map(item, "objectUuidNames")
-    return sorted(name for name in names if name > after and name not in failed)
+        return set()
+    return objects(item) - set(item.get("failedToProcess", _ABSENT).get("M", _ABSENT))
 
 
-def status_meaning(status: str | None) -> str:
-    """The status in words for the user."""
-    if progress := _PROGRESS.fullmatch(status or ""):
-        return f"Being processed, {progress[1]}% done"
-    return STATUS_MEANINGS.get(status or "", "Unknown status")
+def status_members(status: str | None) -> dict[str, Any]:
+    """The status, in words for the user, as a percentage if it has one, and whether it is final."""
+    progress = _progress(status)
+    if progress is not None:
+        meaning = f"Being processed, {progress}% done"
+    else:
+        meaning = STATUS_MEANINGS.get(status or "", "Unknown status")
+    return {
+        "status": status,
+        "status_meaning": meaning,
+        "progress": progress,
+        "finished": status in FINAL_STATUSES,
+    }
+
+
+def _progress(status: str | None) -> int | None:
+    match = _PROGRESS.fullmatch(status or "")
+    return int(match[1]) if match and int(match[1]) <= 100 else None
 
 
 @lru_cache(maxsize=1024)
@@ -155,8 +172,7 @@ def _encoded_number(text: str) -> str:
 
 @lru_cache(maxsize=256)
 def _encoded_status(status: str | None) -> str:
-    meaning = json.dumps(status_meaning(status))
-    return f'"status":{json.dumps(status)},"status_meaning":{meaning}'
+    return json.dumps(status_members(status), separators=(",", ":"))[1:-1]
 
 
 def _key(user_id: str, job_id: int | str) -> Item:

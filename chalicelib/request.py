@@ -1,11 +1,15 @@
 """The request: verified claims and query parameters in, typed values out."""
 
 import re
+from posixpath import splitext
 from typing import Any
 
 from chalice.app import Request
 
 from chalicelib.errors import ApiError
+
+# C0 and C1 control characters; a lone surrogate is not a character at all and has no UTF-8.
+_NOT_PRINTABLE = r"\x00-\x1f\x7f-\x9f\ud800-\udfff"
 
 
 class JobsRequest:
@@ -24,23 +28,23 @@ class JobsRequest:
         self._lambda_context: Any = request.lambda_context
 
     def job_id(self) -> int:
-        """The job's id, 1 to 10^15."""
+        """The job's id, 1 to 2^53 - 1: the largest whole number that JavaScript holds exactly."""
         parameter = "job-id: number"
-        job_id = _whole_number(self._required(parameter, "job_id"), maximum=10**15)
+        job_id = _whole_number(self._required(parameter, "job_id"), maximum=2**53 - 1)
         if job_id is None:
-            expected = "a whole number from 1 to 1000000000000000"
+            expected = "a whole number from 1 to 9007199254740991"
             raise ApiError(400, f"job-id must be {expected}", parameter)
         self.log["job_id"] = job_id
         return job_id
 
     def object_uuid(self) -> str:
-        """The object's name below the job's prefix, `<uuid>.<ext>`."""
+        """The object's name below the job's prefix, usually `<uuid>.<ext>`; never a path."""
         parameter = "object-uuid: string"
         name = self._required(parameter, "object_uuid")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}(\.[A-Za-z0-9]{1,16})?", name):
+        if name in (".", "..") or not re.fullmatch(rf"[^/\\{_NOT_PRINTABLE}]{{1,255}}", name):
             expected = (
-                "1 to 128 letters, digits, _ and -, beginning with a letter or digit, then "
-                "optionally a dot and an extension of 1 to 16 letters and digits"
+                "the name of an object: 1 to 255 characters, without control characters, / and \\, "
+                "and not . or .."
             )
             raise ApiError(400, f"object-uuid must be {expected}", parameter)
         return name
@@ -61,16 +65,27 @@ class JobsRequest:
         return self._optional("cursor: string")
 
     def download_as(self) -> str | None:
-        """The file name to save the object under, 1 to 255 characters; None to show it."""
+        """The file name to save the object under; None to show it.
+
+        Any stored file name is valid. What no file system takes is replaced by `_`, and a name of
+        more than 240 bytes in UTF-8 is cut before its extension.
+        """
         parameter = "download-as: string"
         name = self._optional(parameter)
-        # A control character could start another header, and a lone surrogate has no UTF-8.
-        if name is not None and not re.fullmatch(
-            r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff/\\]{1,255}", name
-        ):
-            expected = r"a file name of 1 to 255 characters, without control characters, / and \ "
-            raise ApiError(400, f"download-as must be {expected.strip()}", parameter)
-        return name
+        if name is None:
+            return None
+        if not name.strip() or len(name) > 1024:
+            expected = "a file name of 1 to 1024 characters that is not blank"
+            raise ApiError(400, f"download-as must be {expected}", parameter)
+        return _cut(re.sub(rf"[/\\{_NOT_PRINTABLE}]", "_", name), max_bytes=240)
+
+    def include_object_urls(self) -> bool:
+        """Whether the response shall have the URL of each object."""
+        parameter = "include: string"
+        include = self._optional(parameter)
+        if include not in (None, "object-urls"):
+            raise ApiError(400, "include must be object-urls", parameter)
+        return include is not None
 
     def has_current(self, etag: str) -> bool:
         """Whether If-None-Match has the tag, by weak comparison (RFC 9110, section 13.1.2)."""
@@ -104,6 +119,18 @@ def _whole_number(text: str, maximum: int) -> int | None:
     if not re.fullmatch("[0-9]{1,16}", digits) or int(digits) > maximum:
         return None
     return int(digits)
+
+
+def _cut(file_name: str, max_bytes: int) -> str:
+    """The file name, cut before its extension and between characters to max_bytes in UTF-8."""
+    if len(file_name.encode()) <= max_bytes:
+        return file_name
+    stem, extension = splitext(file_name)
+    if len(extension.encode()) > max_bytes // 2:
+        # What follows the last dot is not an extension.
+        stem, extension = file_name, ""
+    room = max_bytes - len(extension.encode())
+    return stem.encode()[:room].decode(errors="ignore") + extension
 
 
 def _user_id(context: dict[str, Any]) -> str:

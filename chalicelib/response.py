@@ -9,9 +9,9 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
-from chalice.app import CORSConfig, Request, Response
+from chalice.app import Chalice, CORSConfig, Request, Response
 
 from chalicelib.errors import ApiError
 
@@ -28,6 +28,11 @@ def encode(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
+def join_object(members: Iterable[str]) -> str:
+    """A JSON object of members that are encoded already, names and values."""
+    return "{" + ",".join(members) + "}"
+
+
 def encode_array(encoded: Iterable[str]) -> str:
     """A JSON array of values that are encoded already."""
     return "[" + ",".join(encoded) + "]"
@@ -35,7 +40,7 @@ def encode_array(encoded: Iterable[str]) -> str:
 
 def encode_object(members: Mapping[str, str]) -> str:
     """A JSON object of members whose values are encoded already."""
-    return "{" + ",".join(f"{encode(name)}:{value}" for name, value in members.items()) + "}"
+    return join_object(f"{encode(name)}:{value}" for name, value in members.items())
 
 
 def ok(members: Mapping[str, str], etag: str = "") -> Response:
@@ -55,7 +60,7 @@ def error_response(error: Exception, request: Request) -> Response:
         cause = "".join(traceback.format_exception(error))
         request.context.setdefault("log", {})["cause"] = without_secrets(cause)
     if not isinstance(error, ApiError):
-        request_id = _request_id(request)
+        request_id = _request_id(request.lambda_context)
         message = f"Something went wrong on our side. The request id is {request_id}."
         return Response(encode({"message": message}), status_code=500)
     body = {"message": str(error)}
@@ -72,13 +77,34 @@ def etag(*parts: str) -> str:
     return f'"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"'
 
 
+class JobsApi(Chalice):
+    """Chalice, which also responds to events that are not requests of this API, with a 400.
+
+    Chalice 1.34 raises on some of them (create_request_object) and gives a 500 to the others.
+    """
+
+    def __call__(self, event: Any, context: Any) -> dict[str, Any]:
+        """Respond to a Lambda event: a dict with statusCode, headers and body."""
+        match event:
+            case {
+                "requestContext": {"resourcePath": str(path), "httpMethod": str()},
+                "multiValueQueryStringParameters": dict() | None,
+                "headers": dict() | None,
+                "pathParameters": _,
+                "stageVariables": _,
+                "body": _,
+            } if path in self.routes:
+                return super().__call__(event, context)
+        message = "The event is not a request of this API"
+        response = Response(encode({"message": message}), status_code=400)
+        _finish(
+            response, cast(CORSConfig, self.api.cors), context, {"route": None, "message": message}
+        )
+        return response.to_dict()
+
+
 def middleware(cors: CORSConfig) -> Callable[[Request, Callable[[Request], Response]], Response]:
     """A Chalice middleware: the headers of every response, and one log line per request."""
-    headers = {
-        **cors.get_access_control_headers(),
-        "Content-Type": "application/json",
-        "Cache-Control": "no-store",
-    }
 
     def add_headers_and_log(
         request: Request, get_response: Callable[[Request], Response]
@@ -88,8 +114,12 @@ def middleware(cors: CORSConfig) -> Callable[[Request, Callable[[Request], Respo
         if isinstance(response.body, dict):
             # Chalice's own 405 and 415 have {"Code": …, "Message": …}.
             response.body = encode({"message": response.body["Message"]})
-        response.headers = {**headers, **response.headers}
-        _write_log(request, response.status_code, time.perf_counter() - started)
+        log = {
+            "route": f"{request.method} {request.path}",
+            "milliseconds": round((time.perf_counter() - started) * 1000, 1),
+            **request.context.get("log", {}),
+        }
+        _finish(response, cors, request.lambda_context, log)
         return response
 
     return add_headers_and_log
@@ -116,18 +146,26 @@ def _caching(etag: str) -> dict[str, str | list[str]]:
     return {"ETag": etag, "Cache-Control": "private, no-cache"} if etag else {}
 
 
-def _write_log(request: Request, status: int, seconds: float) -> None:
+def _finish(response: Response, cors: CORSConfig, lambda_context: Any, log: dict[str, Any]) -> None:
+    """Add the headers that every response has, and write the log line."""
+    request_id = _request_id(lambda_context)
+    response.headers = {
+        **cors.get_access_control_headers(),
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "X-Request-Id": request_id,
+        **response.headers,
+    }
+    is_error = response.status_code >= 500
     line = {
         "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "level": "INFO" if status < 500 else "ERROR",
-        "route": f"{request.method} {request.path}",
-        "status": status,
-        "milliseconds": round(seconds * 1000, 1),
-        "request_id": _request_id(request),
-        **request.context.get("log", {}),
+        "level": "ERROR" if is_error else "INFO",
+        "status": response.status_code,
+        "request_id": request_id,
+        **log,
     }
-    (LOG.info if status < 500 else LOG.error)(json.dumps(line))
+    (LOG.error if is_error else LOG.info)(json.dumps(line))
 
 
-def _request_id(request: Request) -> str:
-    return str(getattr(request.lambda_context, "aws_request_id", ""))
+def _request_id(lambda_context: Any) -> str:
+    return str(getattr(lambda_context, "aws_request_id", ""))

@@ -33,6 +33,12 @@ def window_start(now: float, settings: Settings) -> int:
     return int(now) // settings.url_window_seconds * settings.url_window_seconds
 
 
+def expires_at(signed_at: int, settings: Settings) -> str:
+    """When URLs that were signed at this instant expire: ISO 8601, UTC, whole seconds."""
+    expires = signed_at + settings.url_expiry_seconds + settings.url_window_seconds
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(expires))
+
+
 @lru_cache(maxsize=2)
 def signer(
     settings: Settings, region: str, credentials: Credentials, signed_at: int

@@ -5,6 +5,7 @@ Used as `chalice` is: `python -m dev.local_api local --stage local --port 8000`.
 
 import json
 import os
+import uuid
 import warnings
 from http import HTTPStatus
 from typing import Any
@@ -41,7 +42,12 @@ def _send_http_response(
     """Give what the app does not answer itself the headers that the deployed API gives it."""
     app: Any = self.local_gateway._app_object
     cors = app.api.cors.get_access_control_headers()
-    defaults = {**cors, "Content-Type": "application/json", "Cache-Control": "no-store"}
+    defaults = {
+        **cors,
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "X-Request-Id": str(uuid.uuid4()),
+    }
     _send(self, code, {**defaults, **headers}, body)
 
 

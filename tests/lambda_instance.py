@@ -98,7 +98,8 @@ def check_answer(status: int, headers: Mapping[str, str], body: str) -> None:
         assert re.fullmatch(r"[ -~]*", value)
     assert headers["Content-Type"] == "application/json"
     assert headers["Access-Control-Allow-Origin"] == "*"
-    assert headers["Access-Control-Expose-Headers"] == "ETag,Retry-After"
+    assert headers["Access-Control-Expose-Headers"] == "ETag,Retry-After,X-Request-Id"
+    assert headers["X-Request-Id"]
     assert headers["Cache-Control"] == ("private, no-cache" if "ETag" in headers else "no-store")
     assert ("Retry-After" in headers) == (status == 503)
     assert body.isascii()

@@ -12,6 +12,7 @@ NEEDED = ("USER_POOL_ARN", "JOB_REQUESTS_TABLE", "JOB_FILES_BUCKET")
 def test_only_three_variables_are_needed() -> None:
     settings = load_settings({name: ENVIRON[name] for name in NEEDED})
     assert settings.job_list_index == ""
+    assert settings.job_list_consistent_read is True
     assert settings.allowed_origin == "*"
     assert settings.url_expiry_seconds == 3600
     assert settings.url_window_seconds == 300
@@ -56,6 +57,8 @@ def test_a_missing_variable_is_named_with_what_it_must_be_and_where_it_is_set(
         ("URL_EXPIRY_SECONDS", "-1", "from 1 to 43200"),
         ("URL_WINDOW_SECONDS", "3601", "from 1 to 3600"),
         ("URL_WINDOW_SECONDS", "٣", "from 1 to 3600"),
+        ("JOB_LIST_CONSISTENT_READ", "no", "true or false"),
+        ("JOB_LIST_CONSISTENT_READ", "True", "true or false"),
         ("LOG_LEVEL", "info", "DEBUG, INFO, WARNING"),
         ("AWS_REGION", "Frankfurt", "an AWS region"),
         ("AWS_REGION", "-", "an AWS region"),
@@ -73,6 +76,12 @@ def test_a_bad_variable_is_named_with_what_it_was(name: str, value: str, must_be
     assert name in str(error.value)
     assert must_be in str(error.value)
     assert repr(value) in str(error.value)
+
+
+def test_the_list_may_be_read_eventually_consistent() -> None:
+    for value, consistent in (("false", False), ("true", True), ("", True)):
+        settings = load_settings(ENVIRON | {"JOB_LIST_CONSISTENT_READ": value})
+        assert settings.job_list_consistent_read is consistent
 
 
 def test_the_bounds_themselves_are_valid() -> None:

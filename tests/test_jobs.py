@@ -67,6 +67,8 @@ def test_a_row_has_the_base_information_and_what_the_status_means(
                 "credits_spent": 1.5,
                 "status": "success",
                 "status_meaning": "Job completed successfully",
+                "progress": None,
+                "finished": True,
             }
         ],
         None,
@@ -86,6 +88,8 @@ def test_an_item_may_lack_everything_but_its_key_and_date(
         "credits_spent": 0,
         "status": None,
         "status_meaning": "Unknown status",
+        "progress": None,
+        "finished": False,
     }
     info = jobs.job_info(jobs.get_job(db, settings, ALICE, 1))
     assert info == {
@@ -100,6 +104,9 @@ def test_an_item_may_lack_everything_but_its_key_and_date(
         "media_length": {},
         "failed_to_process": {},
         "status": None,
+        "status_meaning": "Unknown status",
+        "progress": None,
+        "finished": False,
     }
 
 
@@ -205,6 +212,8 @@ def test_the_list_asks_the_index_for_what_it_projects_and_for_nothing_else(
     assert index["IndexName"] == request["IndexName"]
     assert asked == held - {"userId"}
     assert request["ConsistentRead"] is True
+    list_jobs(recorder, settings._replace(job_list_consistent_read=False))
+    assert recorder.requests[1] == request | {"ConsistentRead": False}
     assert request["ScanIndexForward"] is False
 
 
@@ -213,7 +222,7 @@ def test_another_users_job_is_missing_like_one_that_never_was(
 ) -> None:
     emulated.put_job(BOB, 1)
     for job_id in (1, 2):
-        with pytest.raises(ApiError, match="no job"):
+        with pytest.raises(ApiError, match="does not exist"):
             jobs.get_job(db, settings, ALICE, job_id)
 
 
@@ -254,8 +263,8 @@ def test_results_are_of_what_did_not_fail_once_the_job_is_finished(
         "failedToProcess": {"M": {"b.png": {"S": "broken"}}},
         "status": {"S": status} if status else {"NULL": True},
     }
-    assert jobs.objects_with_results(item, "") == names
-    assert jobs.objects_with_results(item, "a.png") == names[1:]
+    assert jobs.objects_with_results(item) == set(names)
+    assert jobs.objects(item) == {"a.png", "b.png", "c.png"}
 
 
 @pytest.mark.parametrize(
@@ -284,7 +293,40 @@ def test_results_are_of_what_did_not_fail_once_the_job_is_finished(
     ],
 )
 def test_every_status_has_its_meaning(status: str | None, meaning: str) -> None:
-    assert jobs.status_meaning(status) == meaning
+    assert jobs.status_members(status)["status_meaning"] == meaning
+
+
+@pytest.mark.parametrize(
+    ("status", "progress"),
+    [
+        ("processing_0%", 0),
+        ("processing_40%", 40),
+        ("processing_100%", 100),
+        ("processing_101%", None),
+        ("processing_1000%", None),
+        ("processing_-1%", None),
+        ("processing_4.5%", None),
+        ("processing_٤%", None),
+        ("processing", None),
+        ("success", None),
+        (None, None),
+    ],
+)
+def test_progress_is_the_percentage_of_a_status(status: str | None, progress: int | None) -> None:
+    assert jobs.status_members(status)["progress"] == progress
+
+
+def test_exactly_the_final_statuses_are_finished() -> None:
+    finished = {s for s in jobs.STATUS_MEANINGS if jobs.status_members(s)["finished"]}
+    assert finished == {
+        "success",
+        "success_credits_restored",
+        "success_credits_not_restored",
+        "failed",
+        "failed_critical",
+    }
+    assert not jobs.status_members("processing_100%")["finished"]
+    assert not jobs.status_members(None)["finished"]
 
 
 @pytest.mark.parametrize(
@@ -362,6 +404,4 @@ TEXTS = st.builds(lambda text: {"S": text}, st.text())
 def test_a_row_written_as_text_says_what_the_whole_job_says(item: dict[str, Any]) -> None:
     whole = jobs.job_info(item)
     read = json.loads(jobs.row(item))
-    meaning = read.pop("status_meaning")
-    assert meaning == jobs.status_meaning(whole["status"])
     assert read == {name: whole[name] for name in read}

@@ -24,6 +24,12 @@ REQUESTS: dict[str, tuple[str, str, dict[str, str], dict[str, Any]]] = {
     "none": ("GET", "/jobs/list", {}, {"user": "nobody"}),
     "finished": ("GET", "/jobs/get", {"job-id": str(FINISHED)}, {}),
     "unfinished": ("GET", "/jobs/get", {"job-id": str(PROCESSED)}, {}),
+    "withObjectUrls": (
+        "GET",
+        "/jobs/get",
+        {"job-id": str(PROCESSED), "include": "object-urls"},
+        {},
+    ),
     "missing": ("GET", "/jobs/get", {"job-id": "99"}, {}),
     "show": ("GET", "/jobs/get-object-url", OBJECT, {}),
     "save": (
@@ -45,7 +51,8 @@ REQUESTS: dict[str, tuple[str, str, dict[str, str], dict[str, Any]]] = {
     "objectUuidBad": ("GET", "/jobs/get-object-url", {"job-id": "1", "object-uuid": "a/b"}, {}),
     "limitBad": ("GET", "/jobs/list", {"limit": "0"}, {}),
     "cursorBad": ("GET", "/jobs/list", {"cursor": "1"}, {}),
-    "downloadAsBad": ("GET", "/jobs/get-object-url", OBJECT | {"download-as": "a/b"}, {}),
+    "downloadAsBad": ("GET", "/jobs/get-object-url", OBJECT | {"download-as": " "}, {}),
+    "includeBad": ("GET", "/jobs/get", {"job-id": "1", "include": "urls"}, {}),
     "unauthorized": ("GET", "/jobs/list", {}, {"user": None}),
     "unavailable": ("DELETE", "/jobs/delete", {"job-id": "1"}, {"seconds_left": 1}),
     "fault": ("GET", "/jobs/list", {}, {}),
@@ -82,13 +89,27 @@ def test_the_document_has_the_apps_routes_with_their_authorizer(app: Chalice) ->
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("job-id", ["1", "1000000000000000", "0", "-1", "1000000000000001", "one", "1.5", ""]),
+        ("job-id", ["1", "9007199254740991", "0", "-1", "9007199254740992", "one", "1.5", ""]),
         ("limit", ["1", "1000", "0", "1001", "all", ""]),
         (
             "object-uuid",
-            ["a", "a-b_C.png", "x" * 128 + ".0123456789abcdef", "x" * 129, "-a", "a.b.c", "ä", ""],
+            [
+                "a",
+                "-a.tar.gz",
+                "x" * 255,
+                "x" * 256,
+                "ä",
+                " a",
+                " ",
+                ".",
+                "..",
+                "...",
+                "a/b",
+                "a\\b",
+            ],
         ),
-        ("download-as", ["a", "ä b.png", "x" * 255, "x" * 256, "a/b", "a\\b", "a\x7f", "\x9f", ""]),
+        ("download-as", ["a", "ä/b.png", "x" * 1024, "x" * 1025, "a\x7f", " ", ""]),
+        ("include", ["object-urls", "object-url", "results", ""]),
         ("cursor", [""]),
     ],
 )
@@ -127,7 +148,15 @@ def test_the_document_has_every_parameter_and_no_other() -> None:
         for operation in item.values()
         for each in operation["parameters"]
     }
-    assert names == {"job-id", "object-uuid", "limit", "cursor", "download-as", "If-None-Match"}
+    assert names == {
+        "job-id",
+        "object-uuid",
+        "limit",
+        "cursor",
+        "download-as",
+        "include",
+        "If-None-Match",
+    }
 
 
 def test_every_example_is_what_the_app_answers(
@@ -189,7 +218,8 @@ def test_an_answer_that_the_document_does_not_have_is_refused(
     headers = {
         "Content-Type": "application/json",
         "Access-Control-Allow-Origin": "*",
-        "Access-Control-Expose-Headers": "ETag,Retry-After",
+        "Access-Control-Expose-Headers": "ETag,Retry-After,X-Request-Id",
+        "X-Request-Id": "a",
         "Cache-Control": "private, no-cache",
         "ETag": '"a"',
     }

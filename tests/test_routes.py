@@ -6,13 +6,22 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
 from chalicelib import response
 from dev.emulated_aws import BUCKET, TABLE
-from tests.conftest import ALICE, BOB, Answer, Aws, Invoke, id_token_claims
+from tests.conftest import (
+    ALICE,
+    BOB,
+    Answer,
+    Aws,
+    Context,
+    Invoke,
+    id_token_claims,
+    lambda_event,
+)
 from tests.scripted_server import Scripted, scripted_server
 
 ROUTES = [
@@ -28,7 +37,7 @@ CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Headers": "Authorization,Content-Type,If-None-Match,X-Amz-Date,"
     "X-Amz-Security-Token,X-Api-Key",
-    "Access-Control-Expose-Headers": "ETag,Retry-After",
+    "Access-Control-Expose-Headers": "ETag,Retry-After,X-Request-Id",
     "Access-Control-Max-Age": "600",
 }
 NAMES = {"b.png": "Grüße.png", "a.png": "東京.png", "broken.png": "x.png"}
@@ -75,6 +84,7 @@ def check_headers(answer: Answer, cache_control: str = "no-store") -> None:
     for name, value in CORS.items():
         assert answer.headers[name] == value
     assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["X-Request-Id"] == "5b6e0a1c-request-id"
     assert answer.headers["Cache-Control"] == cache_control
 
 
@@ -145,13 +155,27 @@ def test_a_missing_job_id_gets_400(
 @pytest.mark.parametrize(("method", "path", "query"), ROUTES[1:])
 @pytest.mark.parametrize(
     "job_id",
-    ["0", "-1", "+1", "1.0", "1e3", "x", " 1", "1 ", "1\n", "٣", "²", "10" + "0" * 15, "9" * 5000],
+    [
+        "0",
+        "-1",
+        "+1",
+        "1.0",
+        "1e3",
+        "x",
+        " 1",
+        "1 ",
+        "1\n",
+        "٣",
+        "²",
+        "9007199254740992",
+        "9" * 5000,
+    ],
 )
 def test_a_bad_job_id_gets_400(
     method: str, path: str, query: dict[str, str], job_id: str, invoke: Invoke
 ) -> None:
     answer = invoke(method, path, query | {"job-id": job_id})
-    expected = "job-id must be a whole number from 1 to 1000000000000000"
+    expected = "job-id must be a whole number from 1 to 9007199254740991"
     assert (answer.status, answer.json) == (400, refused("job-id: number", expected))
 
 
@@ -164,9 +188,14 @@ def test_a_job_id_may_be_spelt_both_ways_and_have_leading_zeros(
     assert invoke("GET", "/jobs/get", {spelling: job_id}).json["job_info"]["job_id"] == 1
 
 
-def test_the_largest_job_id_is_ten_to_the_fifteenth(emulated: Aws, invoke: Invoke) -> None:
-    emulated.put_job(ALICE, 10**15)
-    assert invoke("GET", "/jobs/get", {"job-id": str(10**15)}).status == 200
+def test_the_largest_job_id_is_what_javascript_holds_exactly(emulated: Aws, invoke: Invoke) -> None:
+    largest = 2**53 - 1
+    emulated.put_job(ALICE, largest)
+    answer = invoke("GET", "/jobs/get", {"job-id": str(largest)})
+    assert answer.json["job_info"]["job_id"] == largest
+    assert invoke("GET", "/jobs/list").json["jobs"][0]["job_id"] == largest
+    assert invoke("DELETE", "/jobs/delete", {"job-id": str(largest)}).status == 200
+    assert emulated.table.scan()["Count"] == 0
 
 
 @pytest.mark.parametrize(
@@ -211,18 +240,18 @@ def test_a_missing_object_uuid_gets_400(object_uuid: str | None, invoke: Invoke)
         "../2/a.png",
         "results/a.png.json",
         "a/b",
-        "a.png.json",
-        "a.",
-        ".png",
-        "-a",
-        "_a",
-        "a b",
-        "ä.png",
+        "a\\b",
+        "/",
+        ".",
+        "..",
         "a.png\n",
-        "a%2Fb",
-        "x" * 129,
-        "a." + "p" * 17,
+        "a\0b",
+        "a\x7fb",
+        "a\x85b",
+        "\ud800",
+        "x" * 256,
     ],
+    ids=ascii,
 )
 def test_a_bad_object_uuid_gets_400(object_uuid: str, invoke: Invoke) -> None:
     answer = invoke("GET", "/jobs/get-object-url", {"job-id": "1", "object-uuid": object_uuid})
@@ -231,11 +260,27 @@ def test_a_bad_object_uuid_gets_400(object_uuid: str, invoke: Invoke) -> None:
     assert "object-uuid must be" in answer.json["message"]
 
 
-@pytest.mark.parametrize("object_uuid", ["a", "9_-", "x" * 128 + "." + "p" * 16])
-def test_an_object_uuid_may_lack_an_extension(object_uuid: str, invoke: Invoke) -> None:
+@pytest.mark.parametrize(
+    "object_uuid",
+    [
+        "a",
+        "-_",
+        "x" * 255,
+        "x.tar.gz",
+        "x.c++",
+        "x.документ",
+        "a b%2F.png",
+        "...",
+        ".png",
+        "a\xa0b",
+    ],
+)
+def test_an_object_uuid_is_whatever_name_a_writer_can_have_stored(
+    object_uuid: str, invoke: Invoke
+) -> None:
     query = {"job-id": "1", "object_uuid": object_uuid}
     url = urlsplit(invoke("GET", "/jobs/get-object-url", query).json["url"])
-    assert url.path == f"/{ALICE}/1/{object_uuid}"
+    assert unquote(url.path) == f"/{ALICE}/1/{object_uuid}"
 
 
 @pytest.mark.parametrize("limit", ["", " ", "0", "1001", "-1", "x", "1.5", "٣"])
@@ -245,11 +290,41 @@ def test_a_bad_limit_gets_400(limit: str, invoke: Invoke) -> None:
     assert (answer.status, answer.json) == (400, expected)
 
 
+@pytest.mark.parametrize("include", ["", " ", "object_urls", "object-urls,results", "Object-Urls"])
+def test_a_bad_include_gets_400(include: str, emulated: Aws, invoke: Invoke) -> None:
+    emulated.put_job(ALICE, 1)
+    answer = invoke("GET", "/jobs/get", {"job-id": "1", "include": include})
+    expected = refused("include: string", "include must be object-urls")
+    assert (answer.status, answer.json) == (400, expected)
+
+
 @pytest.mark.parametrize(
-    "file_name",
-    ["", "x" * 256, "a/b", "a\\b", "a\nb", "a\rb", "a\0b", "a\x7fb", "a\x85b", "\ud800"],
+    ("file_name", "saved_as"),
+    [
+        ("photos/beach.png", "photos_beach.png"),
+        ("a\\b\nc\rd\0e\x7ff\x85g\ud800h", "a_b_c_d_e_f_g_h"),
+        ("x" * 236 + ".png", "x" * 236 + ".png"),
+        ("x" * 1020 + ".png", "x" * 236 + ".png"),
+        ("é" * 200 + ".png", "é" * 118 + ".png"),
+        ("東" * 300 + ".tar.gz", "東" * 79 + ".gz"),
+        ("x" * 500, "x" * 240),
+        ("a." + "é" * 500, "a." + "é" * 119),
+        ("." * 500, "." * 240),
+        ("/", "_"),
+    ],
     ids=ascii,
 )
+def test_a_file_name_is_made_one_that_file_systems_take(
+    file_name: str, saved_as: str, invoke: Invoke
+) -> None:
+    query = {"job-id": "1", "object-uuid": "a.png", "download-as": file_name}
+    url = urlsplit(invoke("GET", "/jobs/get-object-url", query).json["url"])
+    [disposition] = parse_qs(url.query)["response-content-disposition"]
+    assert unquote(disposition.partition("filename*=UTF-8''")[2]) == saved_as
+    assert len(saved_as.encode()) <= 240
+
+
+@pytest.mark.parametrize("file_name", ["", " ", "\t\n", "x" * 1025], ids=ascii)
 def test_a_bad_file_name_gets_400(file_name: str, invoke: Invoke) -> None:
     query = {"job-id": "1", "object-uuid": "a.png", "download-as": file_name}
     answer = invoke("GET", "/jobs/get-object-url", query)
@@ -286,6 +361,8 @@ def test_the_list_is_the_callers_newest_first(emulated: Aws, invoke: Invoke) -> 
         "credits_spent": 2.5,
         "status": "success",
         "status_meaning": "Job completed successfully",
+        "progress": None,
+        "finished": True,
     }
     assert list(answer.json) == ["jobs"]
     check_headers(answer, "private, no-cache")
@@ -368,7 +445,11 @@ def test_a_job_comes_whole_with_urls_of_its_results(emulated: Aws, invoke: Invok
         "media_length": dict.fromkeys(NAMES, 1),
         "failed_to_process": {"broken.png": "No image"},
         "status": "success",
+        "status_meaning": "Job completed successfully",
+        "progress": None,
+        "finished": True,
     }
+    assert list(answer.json) == ["job_info", "results", "expires_at"]
     assert list(answer.json["results"]) == ["a.png", "b.png"]
     for name, urls in answer.json["results"].items():
         assert urlsplit(urls["full"]).path == f"/{ALICE}/1/results/{name}.json"
@@ -385,9 +466,62 @@ def test_another_users_job_is_404_like_a_missing_one(emulated: Aws, invoke: Invo
     emulated.put_job(BOB, 1)
     answers = [invoke("GET", "/jobs/get", {"job-id": job_id}) for job_id in ("1", "2")]
     assert answers[0] == answers[1]
-    expected = refused("job-id: number", "There is no job with this job-id")
+    expected = refused("job-id: number", "The job does not exist")
     assert (answers[0].status, answers[0].json) == (404, expected)
     check_headers(answers[0])
+
+
+@pytest.mark.parametrize("status", ["uploading", "processing_10%", "success", "failed"])
+def test_the_urls_of_all_objects_are_included_on_request(
+    status: str, emulated: Aws, invoke: Invoke
+) -> None:
+    put_finished_job(emulated, status=status)
+    plain = invoke("GET", "/jobs/get", {"job-id": "1"})
+    assert "object_urls" not in plain.json
+    answer = invoke("GET", "/jobs/get", {"job-id": "1", "include": "object-urls"})
+    assert list(answer.json["object_urls"]) == sorted(NAMES)
+    for name, url in answer.json["object_urls"].items():
+        query = {"job-id": "1", "object-uuid": name}
+        assert url == invoke("GET", "/jobs/get-object-url", query).json["url"]
+    assert answer.json["results"] == plain.json["results"]
+    assert answer.json["job_info"] == plain.json["job_info"]
+    assert answer.headers["ETag"] != plain.headers["ETag"]
+
+
+def test_object_urls_and_results_page_together_by_name(
+    emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "x" * 3000)
+    names = thousand_files()
+    failed = dict.fromkeys(list(names)[::3], "No image")
+    put_finished_job(emulated, objectUuidNames=names, failedToProcess=failed)
+    results: list[str] = []
+    object_urls: list[str] = []
+    query = {"job-id": "1", "include": "object-urls"}
+    while True:
+        answer = invoke("GET", "/jobs/get", query)
+        assert escaped_bytes(answer.body) <= 6_000_000
+        assert set(answer.json["results"]) == set(answer.json["object_urls"]) - set(failed)
+        results += answer.json["results"]
+        object_urls += answer.json["object_urls"]
+        if "next_cursor" not in answer.json:
+            break
+        query["cursor"] = answer.json["next_cursor"]
+    assert "cursor" in query
+    assert object_urls == sorted(names)
+    assert results == sorted(set(names) - set(failed))
+    # A cursor is bound to `include` too.
+    assert invoke("GET", "/jobs/get", {"job-id": "1", "cursor": query["cursor"]}).status == 400
+
+
+def test_urls_expire_when_the_response_says(
+    emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_finished_job(emulated)
+    monkeypatch.setattr("app.time.time", lambda: 1_767_787_350)  # 2026-01-07 12:02:30 UTC
+    object_url = {"job-id": "1", "object-uuid": "a.png"}
+    for path, query in (("/jobs/get", {"job-id": "1"}), ("/jobs/get-object-url", object_url)):
+        assert invoke("GET", path, query).json["expires_at"] == "2026-01-07T13:05:00Z"
 
 
 def thousand_files() -> dict[str, str]:
@@ -564,6 +698,21 @@ def test_a_jobs_tag_and_urls_change_with_the_window_only(
     assert first[1] != next_window[1]
 
 
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"])
+def test_a_jobs_tag_changes_with_the_credentials_that_sign_its_urls(
+    name: str, emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """URLs end with the credentials that signed them: a 304 would keep the old ones."""
+    put_finished_job(emulated)
+    monkeypatch.setattr("app.time.time", lambda: 1_700_000_100)
+    etag = invoke("GET", "/jobs/get", {"job-id": "1"}).headers["ETag"]
+    assert invoke("GET", "/jobs/get", {"job-id": "1"}).headers["ETag"] == etag
+    monkeypatch.setenv(name, "ANOTHER")
+    answer = invoke("GET", "/jobs/get", {"job-id": "1"}, headers={"If-None-Match": etag})
+    assert answer.status == 200
+    assert answer.headers["ETag"] != etag
+
+
 # --- What Chalice refuses by itself
 
 
@@ -586,6 +735,43 @@ def test_a_delete_of_another_content_type_gets_415_with_all_headers(invoke: Invo
 def test_a_get_is_answered_whatever_its_content_type(content_type: str, invoke: Invoke) -> None:
     answer = invoke("GET", "/jobs/list", headers={"Content-Type": content_type})
     assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        [],
+        None,
+        "ping",
+        {"warmup": True},
+        {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}},
+        {"version": "2.0", "requestContext": {"http": {"method": "GET", "path": "/jobs/list"}}},
+        {"requestContext": {"elb": {"targetGroupArn": "arn"}}, "httpMethod": "GET", "path": "/"},
+        {"requestContext": None},
+        {"requestContext": "x"},
+        {"requestContext": {"resourcePath": "/jobs/list"}},
+        {"requestContext": {"resourcePath": "/jobs/list", "httpMethod": "GET"}},
+        lambda_event("GET", "/no/such/route"),
+        {**lambda_event("GET", "/jobs/list"), "headers": "x"},
+        {**lambda_event("GET", "/jobs/list"), "multiValueQueryStringParameters": "x"},
+        {"Records": [{"eventSource": "aws:s3"}]},
+    ],
+    ids=repr,
+)
+def test_an_event_that_is_not_a_request_gets_400_and_one_log_line(
+    event: Any, app: Any, log: list[dict[str, Any]]
+) -> None:
+    response = app(event, Context(29))
+    answer = Answer(response["statusCode"], response["headers"], response["body"])
+    assert (answer.status, answer.json) == (
+        400,
+        {"message": "The event is not a request of this API"},
+    )
+    check_headers(answer)
+    [line] = log
+    assert (line["status"], line["level"], line["route"]) == (400, "INFO", None)
+    assert line["request_id"] == "5b6e0a1c-request-id"
 
 
 # --- Failures and the log
