@@ -114,7 +114,6 @@ export function jobsApi(baseUrl: string, idToken: IdToken, options?: {
  * @property {Record<string, { full: string, min: string }>} results URLs of JSON files
  * @property {Record<string, string>} [object_urls] the URL of each object; with `include`
  * @property {string} expires_at when the URLs end, like "2026-01-01T13:05:00Z"
- * @property {string} [next_cursor] never present: get() has fetched everything
  * @property {string} etag
  */
 /**
@@ -239,10 +238,6 @@ export type WholeJob = {
      * when the URLs end, like "2026-01-01T13:05:00Z"
      */
     expires_at: string;
-    /**
-     * never present: get() has fetched everything
-     */
-    next_cursor?: string;
     etag: string;
 };
 export type ObjectUrl = {

@@ -54,7 +54,6 @@
  * @property {Record<string, { full: string, min: string }>} results URLs of JSON files
  * @property {Record<string, string>} [object_urls] the URL of each object; with `include`
  * @property {string} expires_at when the URLs end, like "2026-01-01T13:05:00Z"
- * @property {string} [next_cursor] never present: get() has fetched everything
  * @property {string} etag
  */
 

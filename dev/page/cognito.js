@@ -1,8 +1,8 @@
 /**
- * Log in to a Cognito user pool with an e-mail address and a password; the ID token.
+ * The ID token of a user of a Cognito user pool, for an e-mail address and a password.
  *
- * What a pool may ask beside the password (a code, a new password) is left to a library such as
- * AWS Amplify. Throws an Error whose message can be shown.
+ * If the pool asks for more than that (a code, a new password), use a library such as AWS Amplify.
+ * Throws an Error whose message can be shown.
  *
  * @param {string} endpoint e.g. https://cognito-idp.eu-central-1.amazonaws.com
  * @param {string} clientId of the pool's client
@@ -25,8 +25,10 @@ export async function logIn(endpoint, clientId, email, password) {
   }).catch(() => {
     throw new Error("The user pool cannot be reached.");
   });
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.message);
-  if (!answer.AuthenticationResult) throw new Error(`The pool asks for ${answer.ChallengeName}.`);
-  return answer.AuthenticationResult.IdToken;
+  const body = await response.json().catch(() => ({}));
+  if (!response.ok) {
+    throw new Error(body.message ?? `The user pool responded with status ${response.status}.`);
+  }
+  if (!body.AuthenticationResult) throw new Error(`The pool asks for ${body.ChallengeName}.`);
+  return body.AuthenticationResult.IdToken;
 }

@@ -5,47 +5,61 @@ import { logIn } from "./cognito.js";
 
 const JOBS_PER_PAGE = 20;
 const FILES_PER_PAGE = 24;
-const FLASH_MILLISECONDS = 6000;
+const FLASH_SECONDS = 6;
+const POLL_SECONDS = 3;
 const IMAGE = /\.(avif|bmp|gif|jpe?g|png|svg|webp)$/i;
-const LINK_EXPIRED = "This link is not good any more. Refresh the job for a new one.";
+const LINK_EXPIRED = "This link has expired. Refresh the job to get a new one.";
 
 const find = (selector, within = document) => within.querySelector(selector);
 const [loginView, listView, jobView] = ["#log-in", "#list", "#job"].map((id) => find(id));
 const deletion = find("#deletion");
 
 const config = await (await fetch("config.json")).json();
-const api = jobsApi(
-  config.api,
-  () => sessionStorage.getItem("token"),
-  { onWait: (seconds, why) => setStatus(`${why} Trying again in ${seconds}\u00a0s\u00a0…`) },
-);
+const api = jobsApi(config.api, () => sessionStorage.getItem("token"), {
+  onWait: (seconds, why) => setStatus(`${why} Trying again in ${seconds}\u00a0s\u00a0…`),
+});
 
 // What is shown: the pages of the list, and one job with the number of its files shown so far.
 let pages = [];
 let shownJob;
 let filesShown = 0;
-// Counts the views, so that a late response to an earlier one is not shown in the current one.
-let viewCount = 0;
+// Ends the requests of a view when another one is shown.
+let leaving = new AbortController();
 let statusTimer;
+let pollTimer;
+let pollFailed = false;
 
 // Views
 
 async function show() {
-  const view = ++viewCount;
-  const jobId = /^#\/jobs\/(\d+)$/.exec(location.hash)?.[1];
+  const jobId = jobIdOfAddress();
+  leaveView();
   showError("");
   setStatus("");
   if (!sessionStorage.getItem("token")) return showLogin("");
+  const { signal } = leaving;
   showView(jobId ? jobView : listView);
   if (jobId) {
-    find("#job-content").hidden = true;
-    shownJob = undefined;
-    await withErrors(() => loadJob(Number(jobId), view));
+    hideJob(jobId);
+    await withErrors(() => loadJob(signal));
+    schedulePoll();
   } else {
     document.title = "Jobs";
-    await withErrors(() => loadList(view));
+    await withErrors(() => loadList(signal));
   }
-  if (view === viewCount) find("h1", jobId ? jobView : listView).focus();
+  if (!signal.aborted) find("h1", jobId ? jobView : listView).focus();
+}
+
+function jobIdOfAddress() {
+  return Number(/^#\/jobs\/(\d+)$/.exec(location.hash)?.[1]);
+}
+
+function leaveView() {
+  leaving.abort();
+  leaving = new AbortController();
+  clearTimeout(pollTimer);
+  pollFailed = false;
+  shownJob = undefined;
 }
 
 function showView(view) {
@@ -54,9 +68,8 @@ function showView(view) {
 }
 
 function showLogin(message) {
-  viewCount++;
+  leaveView();
   sessionStorage.removeItem("token");
-  shownJob = undefined;
   clearList();
   deletion.close();
   showView(loginView);
@@ -68,7 +81,7 @@ function showLogin(message) {
 
 // The list
 
-async function loadList(view) {
+async function loadList(signal) {
   if (!pages.length) setStatus("Loading …");
   const fresh = [];
   let cursor;
@@ -76,10 +89,9 @@ async function loadList(view) {
     // A page's previous response is of use only if the page starts at the same cursor as before.
     const at = fresh.length;
     const previous = cursor === pages[at - 1]?.next_cursor ? pages[at] : undefined;
-    fresh.push(await api.list({ limit: JOBS_PER_PAGE, cursor, previous }));
+    fresh.push(await api.list({ limit: JOBS_PER_PAGE, cursor, previous, signal }));
     cursor = fresh.at(-1).next_cursor;
   } while (cursor && fresh.length < pages.length);
-  if (view !== viewCount) return false;
   const changed = fresh.length !== pages.length || fresh.some((page, at) => page !== pages[at]);
   pages = fresh;
   if (changed) {
@@ -91,7 +103,8 @@ async function loadList(view) {
 }
 
 async function loadMore() {
-  const page = await api.list({ limit: JOBS_PER_PAGE, cursor: pages.at(-1).next_cursor });
+  const { signal } = leaving;
+  const page = await api.list({ limit: JOBS_PER_PAGE, cursor: pages.at(-1).next_cursor, signal });
   const rows = page.jobs.map(jobRow);
   pages.push(page);
   find("tbody", listView).append(...rows);
@@ -119,37 +132,86 @@ function jobRow(job) {
   link.href = `#/jobs/${job.job_id}`;
   link.textContent = job.job_name ?? "Without a name";
   find(".id", element).textContent = `Job ${job.job_id}`;
-  fillFacts(element, job, job.status_meaning);
+  fillFacts(element, job);
   return element;
 }
 
 // One job
 
-async function loadJob(jobId, view) {
+/** Before a job is loaded, or where there is none, only its number is shown. */
+function hideJob(jobId) {
+  shownJob = undefined;
+  showJobName(`Job ${jobId}`);
+  find("#job-content").hidden = find(".danger", jobView).hidden = true;
+}
+
+function showJobName(name) {
+  document.title = `${name} · Jobs`;
+  find("#job-heading").textContent = name;
+}
+
+async function loadJob(signal, options = {}) {
+  const jobId = jobIdOfAddress();
   if (!shownJob) setStatus("Loading …");
-  const job = await api.get(jobId, { previous: shownJob });
-  if (view !== viewCount) return false;
+  let job;
+  try {
+    job = await api.get(jobId, { include: "object-urls", previous: shownJob, signal, ...options });
+  } catch (error) {
+    if (error.status === 404) hideJob(jobId);
+    throw error;
+  }
+  if (!options.onWait) setStatus("");
   const changed = job !== shownJob;
-  shownJob = job;
   if (changed) showJob(job);
-  setStatus("");
   return changed;
 }
 
-function showJob({ job_info: info }) {
-  const name = info.job_name ?? `Job ${info.job_id}`;
-  document.title = `${name} · Jobs`;
-  find("#job-heading").textContent = name;
-  const listed = pages.flatMap((page) => page.jobs).find((job) => job.job_id === info.job_id);
-  const known = listed?.status === info.status && listed?.status_meaning;
-  fillFacts(jobView, info, known || (info.status ?? "unknown").replaceAll("_", " "));
+function showJob(job) {
+  const { job_info: info } = job;
+  const oldFiles = shownJob?.job_info.object_uuid_names;
+  shownJob = job;
+  showJobName(info.job_name ?? `Job ${info.job_id}`);
+  fillFacts(jobView, info);
   find(".email", jobView).textContent = info.email ?? "–";
-  const count = Object.keys(info.object_uuid_names).length;
+  const files = info.object_uuid_names;
+  const count = Object.keys(files).length;
   find(".files-heading", jobView).textContent = plural(count, "file");
-  find(".files", jobView).replaceChildren();
-  filesShown = 0;
-  showFiles();
-  find("#job-content").hidden = false;
+  const sameFiles = oldFiles && Object.keys(oldFiles).length === count &&
+    Object.entries(files).every(([uuid, name]) => oldFiles[uuid] === name);
+  if (sameFiles) {
+    find(".files", jobView).childNodes.forEach(fillCard);
+  } else {
+    find(".files", jobView).replaceChildren();
+    filesShown = 0;
+    showFiles();
+  }
+  find("#job-content").hidden = find(".danger", jobView).hidden = false;
+}
+
+/** Load the job again in a few seconds or, if it is finished, before its URLs end. */
+function schedulePoll() {
+  clearTimeout(pollTimer);
+  if (!shownJob) return;
+  const secondsLeft = (Date.parse(shownJob.expires_at) - Date.now()) / 1000;
+  const seconds = shownJob.job_info.finished ? Math.max(secondsLeft - 60, 60) : POLL_SECONDS;
+  pollTimer = setTimeout(poll, seconds * 1000);
+}
+
+async function poll() {
+  if (document.hidden || !shownJob) return;
+  const { signal } = leaving;
+  const wasFinished = shownJob.job_info.finished;
+  try {
+    await loadJob(signal, { onWait: () => {} });
+    if (pollFailed) showError("");
+    pollFailed = false;
+    const { finished, status_meaning } = shownJob.job_info;
+    if (finished && !wasFinished) flashStatus(`${status_meaning}.`);
+  } catch (error) {
+    pollFailed = true;
+    showFailure(error, signal);
+  }
+  if (!signal.aborted) schedulePoll();
 }
 
 function showFiles() {
@@ -161,67 +223,123 @@ function showFiles() {
   filesShown += cards.length;
   find(".files", jobView).append(...cards);
   find(".more", jobView).hidden = filesShown === files.length;
-  if (more) find("button", cards[0]).focus();
+  if (more) find(".open", cards[0]).focus();
 }
 
 function fileCard([uuid, fileName]) {
-  const { job_info: info, results } = shownJob;
-  const element = find("#file").content.cloneNode(true).firstElementChild;
-  find("h3", element).textContent = fileName;
-  const reason = info.failed_to_process[uuid];
-  find(".reason", element).hidden = reason === undefined;
-  find(".reason", element).textContent = `Not processed: ${reason}`;
-  for (const [selector, options] of [[".open", {}], [".download", { downloadAs: fileName }]]) {
-    const button = find(selector, element);
-    button.setAttribute("aria-label", `${button.textContent} ${fileName}`);
-    button.onclick = () =>
-      withErrors(async () => follow((await api.objectUrl(info.job_id, uuid, options)).url));
+  const card = find("#file").content.cloneNode(true).firstElementChild;
+  card.dataset.uuid = uuid;
+  find("h3", card).textContent = fileName;
+  for (const control of card.querySelectorAll(".actions > *")) {
+    control.setAttribute("aria-label", `${control.textContent} ${fileName}`);
   }
-  showPreview(find(".preview", element), info.job_id, uuid, fileName);
-  if (results[uuid]) showResult(find("details", element), results[uuid], fileName);
-  return element;
-}
-
-async function showPreview(preview, jobId, uuid, fileName) {
-  // The whole image stands in for a thumbnail: the API has none.
-  const extension = fileName.includes(".") ? fileName.split(".").at(-1) : "file";
-  const without = () => (preview.textContent = extension.toUpperCase());
-  if (!IMAGE.test(fileName)) return without();
-  // The file name is next to it.
-  const image = Object.assign(new Image(), { alt: "", loading: "lazy", onerror: without });
-  preview.append(image);
-  try {
-    image.src = (await api.objectUrl(jobId, uuid)).url;
-  } catch {
-    without();
-  }
-}
-
-function showResult(details, urls, fileName) {
-  const text = find("pre", details);
-  text.setAttribute("aria-label", `Result of ${fileName}`);
-  find("a", details).href = urls.full;
-  details.hidden = false;
-  details.ontoggle = async () => {
-    if (!details.open || text.textContent) return;
-    text.textContent = "Loading …";
-    try {
-      const answer = await fetch(urls.min);
-      if (answer.status === 403) throw new Error(LINK_EXPIRED);
-      if (!answer.ok) throw new Error(`S3 answered with status ${answer.status}.`);
-      text.textContent = JSON.stringify(await answer.json(), null, 2);
-    } catch (error) {
-      text.textContent = "";
-      details.open = false;
-      showError(error.message);
-    }
+  find(".download", card).onclick = () => withErrors(() => download(uuid, fileName));
+  find("pre", card).setAttribute("aria-label", `Result of ${fileName}`);
+  const details = find("details", card);
+  details.ontoggle = () => {
+    if (details.open && !find("pre", card).textContent) withErrors(() => showResult(details, uuid));
   };
+  addPreview(find(".preview", card), uuid, fileName);
+  fillCard(card);
+  return card;
 }
 
-/** Open a URL in a new tab. */
-function follow(url) {
-  const link = document.createElement("a");
-  Object.assign(link, { href: url, target: "_blank", rel: "noopener" }).click();
+/** Show in a card what changes with the job, or with its URLs. */
+function fillCard(card) {
+  const { job_info: info, results, object_urls: urls } = shownJob;
+  const { uuid } = card.dataset;
+  const reason = info.failed_to_process[uuid];
+  find(".reason", card).hidden = reason === undefined;
+  find(".reason", card).textContent = `Not processed: ${reason}`;
+  find(".open", card).href = urls[uuid];
+  find("details", card).hidden = !results[uuid];
+  if (results[uuid]) find("details a", card).href = results[uuid].full;
+  const image = find("img", card);
+  if (image?.hidden) setImage(image, urls[uuid]);
+}
+
+/** The whole image serves as the thumbnail: the API has none. */
+function addPreview(preview, uuid, fileName) {
+  const extension = fileName.includes(".") ? fileName.split(".").at(-1) : "file";
+  const text = document.createElement("span");
+  text.textContent = extension.toUpperCase();
+  preview.append(text);
+  if (!IMAGE.test(fileName)) return;
+  // With crossOrigin, scripts can read the image from the browser's cache as well. The file name
+  // is next to it, so it needs no text of its own.
+  const image = Object.assign(new Image(), { alt: "", loading: "lazy", crossOrigin: "anonymous" });
+  image.onerror = () => {
+    image.hidden = true;
+    // Its URL may have ended. No job, or another one, is shown once the view has changed.
+    const url = shownJob?.object_urls[uuid];
+    if (url && !setImage(image, url)) renewUrls();
+  };
+  preview.prepend(image);
+  setImage(image, shownJob.object_urls[uuid]);
+}
+
+/** Show the image at a URL, unless that is the one that it already has. */
+function setImage(image, url) {
+  if (image.getAttribute("src") === url) return false;
+  image.src = url;
+  image.hidden = false;
+  return true;
+}
+
+let renewing;
+
+/** Load the job again, once for all the images that have failed. */
+function renewUrls() {
+  renewing ??= poll().finally(() => (renewing = undefined));
+}
+
+async function showResult(details, uuid) {
+  const text = find("pre", details);
+  text.textContent = "Loading …";
+  let result = "";
+  try {
+    const response = await fetchFile(shownJob.results[uuid].min, LINK_EXPIRED);
+    const body = await response.text();
+    result = JSON.stringify(parseResult(body), null, 2);
+  } finally {
+    text.textContent = result;
+    details.open = result !== "";
+  }
+}
+
+function parseResult(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new PageError("This result is not valid JSON. “In full” opens the whole file.");
+  }
+}
+
+/** The response with a file. S3 refuses by 403 or, once the URL's credentials have ended, by 400. */
+async function fetchFile(url, refusal) {
+  const { signal } = leaving;
+  const response = await fetch(url, { signal }).catch(() => {
+    signal.throwIfAborted();
+    throw new PageError("The file cannot be reached. Please check your connection.");
+  });
+  if (response.ok) return response;
+  if (response.status === 404) throw new PageError("This file does not exist.");
+  if ([400, 403].includes(response.status)) throw new PageError(refusal);
+  throw new PageError(`The file cannot be loaded (status ${response.status}). Please try again.`);
+}
+
+/** Save a file under its name: no new tab, which a browser blocks long after the user's click. */
+async function download(uuid, fileName) {
+  const { signal } = leaving;
+  setStatus(`Preparing “${fileName}” …`);
+  const options = { downloadAs: fileName.trim() ? fileName : uuid, signal };
+  const { url } = await api.objectUrl(shownJob.job_info.job_id, uuid, options);
+  // Where S3 has an error instead of the file, following the link would leave this page.
+  // A 403 can mean that it does not exist: the API may not list the bucket.
+  const response = await fetchFile(url, "This file does not exist, or it cannot be read.");
+  await response.body.cancel();
+  Object.assign(document.createElement("a"), { href: url }).click();
+  flashStatus(`“${fileName}” is being downloaded.`);
 }
 
 // Deletion
@@ -230,7 +348,7 @@ function confirmDeletion() {
   const { job_info: info } = shownJob;
   const files = plural(Object.keys(info.object_uuid_names).length, "file");
   find("#deletion-text").textContent =
-    `“${find("#job-heading").textContent}”, its ${files} and their results go for good.`;
+    `“${find("#job-heading").textContent}”, its ${files} and all results will be deleted permanently.`;
   find(".failure", deletion).textContent = "";
   deletion.showModal();
   find(".cancel", deletion).focus();
@@ -241,6 +359,7 @@ async function deleteJob() {
   find(".failure", deletion).textContent = "";
   setDeleting(true);
   setStatus("Deleting …");
+  clearTimeout(pollTimer);
   try {
     await api.delete(shownJob.job_info.job_id);
     deletion.close();
@@ -253,6 +372,7 @@ async function deleteJob() {
     setStatus("");
     if (error.status === 401) return sessionEnded();
     find(".failure", deletion).textContent = error.message;
+    schedulePoll();
   } finally {
     setDeleting(false);
   }
@@ -265,17 +385,27 @@ function setDeleting(on) {
 
 // Used by all of them
 
-/** Do what needs the API, and show what went wrong. */
+/** An error whose message can be shown, as that of an ApiError. */
+class PageError extends Error {}
+
+/** Do what needs the network, and show what went wrong. */
 async function withErrors(work) {
+  const { signal } = leaving;
   showError("");
   try {
     return await work();
   } catch (error) {
-    setStatus("");
-    if (!(error instanceof ApiError)) throw error;
-    if (error.status === 401) sessionEnded();
-    else showError(error.message);
+    showFailure(error, signal);
   }
+}
+
+function showFailure(error, signal) {
+  // Another view is shown by now.
+  if (signal.aborted) return;
+  setStatus("");
+  if (error.status === 401) sessionEnded();
+  else if (error instanceof ApiError || error instanceof PageError) showError(error.message);
+  else throw error;
 }
 
 function sessionEnded() {
@@ -292,20 +422,26 @@ function setStatus(text) {
 /** Show what was done, for a few seconds. */
 function flashStatus(text) {
   setStatus(text);
-  statusTimer = setTimeout(setStatus, FLASH_MILLISECONDS, "");
+  statusTimer = setTimeout(setStatus, FLASH_SECONDS * 1000, "");
 }
 
 function showError(text) {
   find("#error").textContent = text;
 }
 
-function fillFacts(within, job, meaning) {
+function fillFacts(within, job) {
   const state = find(".state", within);
-  state.textContent = meaning;
+  state.textContent = job.status_meaning;
   state.dataset.tone = statusTone(job.status ?? "");
   find(".date", within).textContent = formatDate(job.date);
   find(".size", within).textContent = formatSize(job.total_size);
-  find(".credits", within).textContent = job.credits_spent.toLocaleString();
+  const credits = find(".credits", within);
+  credits.textContent = job.credits_spent.toLocaleString();
+  credits.dataset.unit = job.credits_spent === 1 ? "credit" : "credits";
+  const bar = find("progress", within);
+  bar.hidden = !job.status?.startsWith("processing");
+  if (job.progress === null) bar.removeAttribute("value");
+  else bar.value = job.progress;
 }
 
 function statusTone(status) {
@@ -352,7 +488,7 @@ find("form", loginView).onsubmit = async (event) => {
 };
 
 async function refresh(load) {
-  const changed = await withErrors(() => load(viewCount));
+  const changed = await withErrors(() => load(leaving.signal));
   if (changed === undefined) return;
   flashStatus(changed ? "Up to date." : "Nothing has changed.");
 }
@@ -361,8 +497,7 @@ find("#email").value = config.email;
 find("#password").value = config.password;
 find("#log-out").onclick = () => showLogin("");
 find(".refresh", listView).onclick = () => refresh(loadList);
-find(".refresh", jobView).onclick = () =>
-  refresh((view) => loadJob(shownJob.job_info.job_id, view));
+find(".refresh", jobView).onclick = () => refresh(loadJob).then(schedulePoll);
 find(".more", listView).onclick = () => withErrors(loadMore);
 find(".more", jobView).onclick = showFiles;
 find(".danger", jobView).onclick = confirmDeletion;
@@ -372,5 +507,6 @@ deletion.oncancel = (event) => {
   if (!find("progress", deletion).hidden) event.preventDefault();
 };
 
+document.onvisibilitychange = poll;
 addEventListener("hashchange", show);
 show();
