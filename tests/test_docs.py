@@ -1,0 +1,154 @@
+"""README.md and docs/ against the code: links, tables, messages, commands, names of tests."""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from chalice.app import Chalice
+
+from chalicelib import jobs
+from chalicelib.config import Settings, load_settings
+from chalicelib.errors import ConfigError
+from dev.package import ROOT
+from tests.conftest import ENVIRON
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "SECURITY.md"]
+README, DEPLOY, OPERATIONS, PERFORMANCE, SECURITY = (
+    (ROOT / name).read_text()
+    for name in (
+        "README.md",
+        "docs/deploy.md",
+        "docs/operations.md",
+        "docs/performance.md",
+        "SECURITY.md",
+    )
+)
+# AWS's own variables, and the app's, which have the names of its settings.
+VARIABLES = {
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_ENDPOINT_URL_S3",
+    *(name.upper() for name in Settings._fields if name not in ("region", "s3_endpoint")),
+}
+
+
+def rows(document: str, heading: str) -> list[list[str]]:
+    """The cells of the first table after a text, without its head."""
+    table = document.split(heading, 1)[1].split("\n|---", 1)[1].split("\n\n", 1)[0]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[1:]
+    ]
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_to_a_file_or_a_heading_of_the_project(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", document.read_text()):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = unquote(link).partition("#")
+        target = document.parent / path if path else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_document_is_linked_from_the_readme() -> None:
+    for document in DOCUMENTS[1:]:
+        assert f"({document.relative_to(ROOT)})" in README
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 120
+
+
+def test_the_table_of_routes_is_the_apps(app: Chalice) -> None:
+    documented = {cells[0].strip("`") for cells in rows(README, "## Routes")}
+    assert documented == {
+        f"{method} {path}" for path, methods in app.routes.items() for method in methods
+    }
+
+
+def test_the_table_of_variables_is_the_configurations() -> None:
+    documented = {line[0].strip("`"): line for line in rows(DEPLOY, "## Configuration")}
+    assert set(documented) == VARIABLES
+    required = {name for name, cells in documented.items() if cells[1] == "yes"}
+    for name in required:
+        with pytest.raises(ConfigError, match=f"{name} is not set"):
+            load_settings({key: value for key, value in ENVIRON.items() if key != name})
+    settings = load_settings({name: ENVIRON[name] for name in required})
+    for name in VARIABLES - required:
+        if hasattr(settings, name.lower()):
+            default = documented[name][2].strip("`").replace("empty", "")
+            assert str(getattr(settings, name.lower())).lower() == default.lower()
+
+
+def test_the_table_of_statuses_is_the_stores() -> None:
+    documented: dict[str, str] = {}
+    for statuses, meanings, results in rows(OPERATIONS, "is in no list by date.\n\n| status"):
+        names, texts = re.findall(r"`([^`]+)`", statuses), meanings.split(" / ")
+        documented.update(zip(names, texts, strict=False))
+        assert (results == "yes") == bool(set(names) & jobs.STATUSES_WITH_RESULTS)
+    for status, meaning in documented.items():
+        members = jobs.status_members(status.replace("N", "7"))
+        assert members["status_meaning"] == meaning.replace("N%", "7%")
+    assert set(jobs.STATUS_MEANINGS) <= set(documented)
+
+
+def test_the_table_of_attributes_is_the_stores() -> None:
+    documented = {
+        api_name.strip("`")
+        for _, _, names in rows(OPERATIONS, "sort key `jobId` (N).\n\n| attribute")
+        for api_name in names.split(", ")
+    }
+    assert documented == set(jobs.job_info({}))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "is not set. It must be ",
+        "The job does not exist",
+        "The service is busy. Please try again in a few seconds.",
+        "Something went wrong on our side. The request id is ",
+        "There are no AWS credentials.",
+        "AWS_REGION is not set, and no AWS profile names a region.",
+    ],
+)
+def test_a_message_in_the_troubleshooting_table_is_one_of_the_code(message: str) -> None:
+    folders = (ROOT / "chalicelib", ROOT / "dev")
+    sources = "".join(path.read_text() for folder in folders for path in folder.glob("*.py"))
+    # A message may be composed of parts.
+    sources = sources.replace("{repr(value) if value else 'not set'}", "not set")
+    assert message in OPERATIONS.replace("… is not set. It must be …", "is not set. It must be ")
+    assert message in sources.replace("{expected}", "")
+
+
+def test_every_test_that_security_names_exists() -> None:
+    tests = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    names = re.findall(r"`(test_\w+)`", SECURITY)
+    assert names
+    for name in names:
+        assert f"def {name}(" in tests, name
+
+
+def test_the_performance_table_is_the_one_that_was_measured() -> None:
+    measured = (ROOT / "bench" / "results.md").read_text()
+    table = measured[measured.index("| what | unit") :].partition("\n\n")[0]
+    assert table in PERFORMANCE
+
+
+def test_every_make_target_that_is_documented_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    documents = "".join(document.read_text() for document in DOCUMENTS)
+    documented = set(re.findall(r"(?:`|^)make ([a-z]+)\b", documents, re.MULTILINE))
+    assert documented
+    assert documented <= targets
