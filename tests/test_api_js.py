@@ -317,13 +317,15 @@ import type { components, paths } from "./openapi";
 import { ApiError, jobsApi } from "./api.js";
 
 type Schemas = components["schemas"];
+type Same<One, Other> = [One, Other] extends [Other, One] ? true : false;
 const api = jobsApi("https://api.example.com", async () => "token");
-type Answer<Route extends keyof typeof api> = Awaited<ReturnType<(typeof api)[Route]>>;
+type Response<Route extends keyof typeof api> = Awaited<ReturnType<(typeof api)[Route]>>;
 
-// What api.js returns has all that the document promises.
-export const list: Schemas["JobList"] = {} as Answer<"list">;
-export const whole: Schemas["WholeJob"] = {} as Answer<"get">;
-export const url: Schemas["ObjectUrl"] = {} as Answer<"objectUrl">;
+// What api.js says of its responses is what the document says.
+export const list: Same<Omit<Response<"list">, "etag">, Schemas["JobList"]> = true;
+type WholeJob = Omit<Schemas["WholeJob"], "next_cursor">;
+export const whole: Same<Omit<Response<"get">, "etag">, WholeJob> = true;
+export const url: Same<Response<"objectUrl">, Schemas["ObjectUrl"]> = true;
 
 export const query: paths["/jobs/get-object-url"]["get"]["parameters"]["query"] = {
   "job-id": 1,

@@ -1,6 +1,9 @@
 """openapi.yaml against the app: its routes, parameters and answers."""
 
+import os
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +16,7 @@ from dev import demo
 from tests import openapi
 from tests.conftest import ALICE, Answer, Aws, Invoke
 
+REDOCLY = "@redocly/cli@2.77.0"
 # 2026-01-07 12:02:30 UTC
 NOW = 1767787350
 FINISHED, PROCESSED = 6, 9
@@ -227,3 +231,47 @@ def test_an_answer_that_the_document_does_not_have_is_refused(
     sent = {name: value for name, value in (headers | changed).items() if value is not None}
     with pytest.raises(AssertionError):
         openapi.check("GET", "/jobs/list", status, sent, body.encode())
+
+
+def test_the_document_passes_redoclys_linter() -> None:
+    """It finds what the validator accepts, such as a member that no schema knows."""
+    if not (npm := shutil.which("npm")):
+        if "CI" in os.environ:
+            pytest.fail("No npm was found, which runs redocly.")
+        pytest.skip("No npm was found, which runs redocly. Install Node.js.")
+    lint = "redocly lint --extends=spec --format=stylish openapi.yaml"
+    done = subprocess.run(
+        [npm, "exec", "--yes", f"--package={REDOCLY}", "--call", lint],
+        cwd=openapi.ROOT,
+        env=os.environ | {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_parameter_is_described() -> None:
+    for item in openapi.PATHS.values():
+        for operation in item.values():
+            assert all(each.get("description") for each in operation["parameters"])
+
+
+def test_numbers_have_a_format() -> None:
+    """Clients generated for Java, Kotlin, Go and C# otherwise use 32 bits."""
+    found = set()
+    for node in nodes(openapi.DOCUMENT):
+        types = node.get("type")
+        for kind in types if isinstance(types, list) else [types]:
+            if kind in ("integer", "number"):
+                found.add((kind, node.get("format")))
+    assert found == {("integer", "int64"), ("number", "double")}
+
+
+def nodes(node: Any) -> Iterator[dict[str, Any]]:
+    """The node's mappings, at any depth."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, list):
+        for each in node:
+            yield from nodes(each)
