@@ -33,8 +33,6 @@ STATUS_MEANINGS = {
 }
 _PROGRESS = re.compile(r"processing_([0-9]{1,3})%")
 _ABSENT: Item = {}
-# Base information: all that the index holds, so that a query of the index never reads the table.
-_ROW = '{"job_id":%s,"job_name":%s,"date":%s,"total_size":%s,"credits_spent":%s,%s}'
 
 
 def list_jobs(
@@ -77,17 +75,18 @@ def list_jobs(
 
 def row(item: Item) -> str:
     """The job's base information, encoded."""
-    # A template, and no function call per attribute: a list may have 10,000 rows.
+    # Filled in as text, and few calls per attribute: a list may have 10,000 rows.
     get = item.get
     name, date = get("jobName", _ABSENT).get("S"), get("date", _ABSENT).get("S")
-    return _ROW % (
-        get("jobId", _ABSENT).get("N", "0"),
-        "null" if name is None else encode_basestring_ascii(name),
-        "null" if date is None else encode_basestring_ascii(date),
-        _encoded_number(get("contentLength", _ABSENT).get("N", "0")),
-        _encoded_number(get("creditsSpent", _ABSENT).get("N", "0")),
-        _encoded_status(get("status", _ABSENT).get("S")),
+    members = (
+        f'"job_id":{get("jobId", _ABSENT).get("N", "0")}'
+        f',"job_name":{"null" if name is None else encode_basestring_ascii(name)}'
+        f',"date":{"null" if date is None else encode_basestring_ascii(date)}'
+        f',"total_size":{_encoded_number(get("contentLength", _ABSENT).get("N", "0"))}'
+        f',"credits_spent":{_encoded_number(get("creditsSpent", _ABSENT).get("N", "0"))}'
+        f",{_encoded_status(get('status', _ABSENT).get('S'))}"
     )
+    return "{" + members + "}"
 
 
 def position(item: Item) -> list[str]:
@@ -165,9 +164,13 @@ def _progress(status: str | None) -> int | None:
     return int(match[1]) if match and int(match[1]) <= 100 else None
 
 
-@lru_cache(maxsize=1024)
 def _encoded_number(text: str) -> str:
-    return json.dumps(_to_number(text))
+    return text if text.isdecimal() else _encoded_fraction(text)
+
+
+@lru_cache(maxsize=1024)
+def _encoded_fraction(text: str) -> str:
+    return str(_to_number(text))
 
 
 @lru_cache(maxsize=256)

@@ -25,6 +25,7 @@ _DOMAINS = {
     "us-isof-": "csp.hci.ic.gov",
     "eusc-": "amazonaws.eu",
 }
+_UNRESERVED = re.compile("[A-Za-z0-9_.~/-]*")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -76,7 +77,8 @@ def signer(
             # boto3 puts what belongs to the operation first; sorted, it comes last.
             pair = f"response-content-disposition={quote(attachment(download_as), safe='')}"
             first, last = f"{pair}&", f"&{pair}"
-        path = f"{root}{quote(key, safe='/~')}"
+        # Most keys need no quoting, and quote() takes a quarter of the time of a URL.
+        path = root + (key if _UNRESERVED.fullmatch(key) else quote(key, safe="/~"))
         canonical_request = f"GET\n{path}\n{sorted_query}{last}{headers}".encode()
         string_to_sign = f"{before_hash}{hashlib.sha256(canonical_request).hexdigest()}".encode()
         signature = hmac.digest(signing_key, string_to_sign, "sha256").hex()
