@@ -341,6 +341,14 @@ def test_a_file_is_saved_under_its_original_name(running: Running, browser: Brow
     browser.see(JOB)
 
 
+def test_a_file_of_a_folder_is_saved(running: Running, browser: Browser) -> None:
+    running.put_job(21, demo.Job("queued", "With folders", ["photos/beach.png"]))
+    browser.visit(running.page, "#/jobs/21", running.token)
+    browser.press("[aria-label='Download photos/beach.png']")
+    browser.wait((browser.downloads / "photos_beach.png").exists)
+    running.table.delete_item(Key={"userId": running.alice, "jobId": 21})
+
+
 def test_a_download_arrives_long_after_the_click(running: Running, browser: Browser) -> None:
     browser.visit(running.page, f"#/jobs/{WITH_IMAGES}", running.token)
     busy = Planned(503, '{"message": "Busy."}', {"Retry-After": "5"})
