@@ -1,9 +1,10 @@
-# PORT: the API's port in `make run`. PYTHON: what makes the virtual environment; its minor version
-# is the one that a deployed Lambda runs. REGION, STACK, ALLOWED_ORIGIN, ALARM_EMAIL: of `make deploy`.
+# PORT: the port of the API in `make run`. PYTHON: the interpreter of the virtual environment; its
+# minor version is that of the Lambda. REGION, STACK, ALLOWED_ORIGIN, ALARM_EMAIL: for `make deploy`.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+SAM_CLI := 1.170.0
 
 .PHONY: run test soak bench package deploy audit secrets
 
@@ -16,32 +17,39 @@ test: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/pytest --cov --cov-report=term --numprocesses 2 --dist loadfile
 
-# The long run of the faults, the hostile input and the load: about eight minutes.
+# Long runs of the tests with faults, hostile input and load: about eight minutes.
 soak: $(INSTALLED)
 	SOAK=1 $(BIN)/pytest tests/test_faults.py tests/test_hostile.py tests/test_load.py tests/test_deployed.py
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench.run
 
-# Known vulnerabilities of what Lambda gets; it asks an advisory database over the network.
+# Known vulnerabilities of what Lambda gets, from an advisory database on the network.
 audit: $(INSTALLED)
-	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt
+	$(BIN)/pip-audit --strict --no-deps --disable-pip -r requirements.txt
 
-# Secrets in what git tracks, beside those that .secrets.baseline knows to be examples. It fails too
-# where their lines have moved, and writes the new ones: look, and commit.
+# Secrets in tracked files, except the examples listed in .secrets.baseline. It also fails if their
+# line numbers have changed, and updates them in the file: review and commit it.
 secrets: $(INSTALLED)
 	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
 
 package: $(INSTALLED)
 	$(BIN)/python -m dev.package
 
+# Parameters of the stack that are not given are not passed on, so they keep their values.
+# The SAM CLI of uvx has an environment of its own: its dependencies conflict with ours.
 deploy: package
-	$(BIN)/python -m dev.deploy
+	@export SAM_CLI_TELEMETRY=0; \
+	sam=$$(command -v sam) || sam="$(BIN)/uvx --quiet --python $(BIN)/python --from aws-sam-cli==$(SAM_CLI) sam"; \
+	$$sam --version || { echo "There is no sam in the PATH, and uvx could not install it. Install the AWS SAM CLI, and run make deploy again." >&2; exit 1; }; \
+	region=$${REGION:-$$AWS_REGION}; \
+	parameters="$${ALLOWED_ORIGIN+AllowedOrigin=\"$$ALLOWED_ORIGIN\" }$${ALARM_EMAIL+AlarmEmail=\"$$ALARM_EMAIL\"}"; \
+	$$sam deploy $${STACK:+--stack-name "$$STACK"} $${region:+--region "$$region"} $${parameters:+--parameter-overrides "$$parameters"}
 
 $(INSTALLED): requirements.txt requirements-dev.txt
-	@echo "Making the virtual environment $(VENV) (the first time takes a minute) ..."
+	@echo "Making the virtual environment $(VENV) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements-dev.txt)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt -r requirements-dev.txt
 	@touch $@
