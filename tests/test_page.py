@@ -77,20 +77,20 @@ class Running(NamedTuple):
         self.table.put_item(Item=item)
 
     def statuses(self, route: str) -> list[int]:
-        """What the API has answered to a route so far, by its own log."""
+        """The statuses of a route's responses so far, from the API's log."""
         lines = [line for line in self.api_log.read_text().splitlines() if line.startswith("{")]
         return [line["status"] for line in map(json.loads, lines) if line["route"] == route]
 
 
 class Browser:
-    """Chromium, as somebody uses it: each look waits for what is to appear."""
+    """Chromium as a user has it: everything waits until it is there."""
 
     def __init__(self, driver: Chrome, downloads: Path) -> None:
         self.driver = driver
         self.downloads = downloads
 
     def visit(self, page: str, view: str = "", token: str | None = None) -> None:
-        """Come to a view of the page, logged in where a token is given."""
+        """Open a view of the page, logged in if a token is given."""
         self.driver.get(f"{page}/icon.svg")
         self.driver.execute_script("sessionStorage.clear()")
         if token:
@@ -532,7 +532,7 @@ def test_an_api_that_cannot_be_reached_is_said_plainly(running: Running, browser
     assert browser.seen("#status") == browser.seen("#error") == []
 
 
-def test_an_answer_that_is_cut_off_is_no_success(running: Running, browser: Browser) -> None:
+def test_a_response_that_is_not_json_is_an_error(running: Running, browser: Browser) -> None:
     browser.visit(running.page, token=running.token)
     browser.see(f"{LIST} a")
     script = """
@@ -540,7 +540,7 @@ def test_an_answer_that_is_cut_off_is_no_success(running: Running, browser: Brow
         window.fetch = async () => cut();
         import("./api.js")
           .then(({ jobsApi }) => jobsApi("", () => "token").list())
-          .then(() => "answered", (error) => `${error.message} (${error.status})`)
+          .then(() => "listed", (error) => `${error.message} (${error.status})`)
           .then(arguments[0]);
     """
     assert browser.driver.execute_async_script(script) == "The response is not the API's. (200)"
@@ -584,17 +584,17 @@ def test_a_delete_that_gets_503_is_retried_in_time(running: Running, browser: Br
     assert len(running.proxy.lines("DELETE")) == 2
 
 
-def test_a_job_of_more_results_than_one_answer_holds_is_shown_whole(
+def test_a_job_of_more_results_than_one_response_holds_is_shown_whole(
     running: Running, browser: Browser
 ) -> None:
-    # The files that are shown first have the results that are answered last.
+    # The files that are shown first have their results in the last response.
     names = {f"f{number:04}": f"part {8000 - number}" for number in range(8000)}
     key = {"userId": running.alice, "jobId": 17}
     running.table.put_item(Item={**key, "objectUuidNames": names, "status": "success"})
-    asked = len(running.statuses(GET))
+    before = len(running.statuses(GET))
     browser.visit(running.page, "#/jobs/17", running.token)
     browser.see(f"{JOB} h2", "8,000 files")
-    assert running.statuses(GET)[asked:] == [200, 200]
+    assert running.statuses(GET)[before:] == [200, 200]
     assert [card.text for card in browser.seen(f"{JOB} summary")] == ["Result"] * 24
     browser.press(f"{JOB} .more")
     assert browser.wait(browser.focused) == "Open"

@@ -160,7 +160,7 @@ export function jobsApi(baseUrl, idToken, options = {}) {
         continue;
       }
       if (tries >= MAX_TRIES || retryAfter === undefined) throw error;
-      // Never earlier than asked; spread, so that clients do not come back all at once.
+      // Never earlier than Retry-After; spread, so that clients do not come back all at once.
       const seconds = (retryAfter || 2 ** (tries - 1)) * (1 + Math.random() / 4);
       onWait?.(Math.ceil(seconds), error.message);
       await sleep(seconds, signal);
