@@ -265,6 +265,7 @@ def check_401(answer: urllib3.BaseHTTPResponse) -> None:
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["Content-Type"] == "application/json"
+    assert "X-Request-Id" in answer.headers["Access-Control-Expose-Headers"].split(",")
 
 
 def other_pools_token(aws: EmulatedAws) -> str:

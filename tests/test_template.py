@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from chalice.app import Chalice, CORSConfig
 from samtranslator.translator.transform import transform
 
 from chalicelib import aws
@@ -184,7 +185,19 @@ def test_the_variables_come_from_the_stack_by_reference(template: Json) -> None:
     assert PLACEHOLDER not in json.dumps(template)
 
 
-def test_the_translated_api_answers_by_itself_with_cors_and_a_message(translated: Json) -> None:
+def cors_headers(app: Chalice) -> dict[str, Any]:
+    """The app's CORS headers and X-Request-Id, in API Gateway's notation."""
+    cors = app.api.cors
+    assert isinstance(cors, CORSConfig)
+    headers: dict[str, Any] = {k: f"'{v}'" for k, v in cors.get_access_control_headers().items()}
+    origin = {"Access-Control-Allow-Origin": {"Fn::Sub": "'${AllowedOrigin}'"}}
+    own = {"Cache-Control": "'no-store'", "X-Request-Id": "context.requestId"}
+    return headers | origin | own
+
+
+def test_responses_of_api_gateway_itself_have_the_apps_headers_and_a_message(
+    translated: Json, app: Chalice
+) -> None:
     body = properties(translated, "RestAPI")["Body"]
     responses = body["x-amazon-apigateway-gateway-responses"]
     assert {
@@ -197,24 +210,26 @@ def test_the_translated_api_answers_by_itself_with_cors_and_a_message(translated
         "UNAUTHORIZED": ("401", '{"message":"Unauthorized"}'),
         "EXPIRED_TOKEN": ("401", '{"message":"Unauthorized"}'),
     }
-    for response in responses.values():
-        parameters = response["responseParameters"]
-        header = "gatewayresponse.header."
-        assert parameters[f"{header}Access-Control-Allow-Origin"] == {
-            "Fn::Sub": "'${AllowedOrigin}'"
+    expected = cors_headers(app)
+    # It matters in preflights only.
+    del expected["Access-Control-Max-Age"]
+    for kind, response in responses.items():
+        headers = {
+            name.removeprefix("gatewayresponse.header."): value
+            for name, value in response["responseParameters"].items()
         }
-        assert parameters[f"{header}Cache-Control"] == "'no-store'"
-        assert parameters[f"{header}Access-Control-Expose-Headers"] == "'ETag,Retry-After'"
+        retry = {"Retry-After": "'5'"} if kind == "THROTTLED" else {}
+        assert headers == expected | retry
 
 
-def test_every_route_is_behind_the_pool_and_every_preflight_names_the_origin(
-    translated: Json,
+def test_every_route_is_behind_the_pool_and_every_preflight_has_the_apps_headers(
+    translated: Json, app: Chalice
 ) -> None:
     body = properties(translated, "RestAPI")["Body"]
     authorizer = body["securityDefinitions"]["Users"]["x-amazon-apigateway-authorizer"]
     assert authorizer["providerARNs"] == [{"Fn::GetAtt": ["UserPool", "Arn"]}]
     routes = 0
-    for methods in body["paths"].values():
+    for path, methods in body["paths"].items():
         for method, operation in methods.items():
             if method == "options":
                 response = operation["x-amazon-apigateway-integration"]["responses"]["default"]
@@ -222,8 +237,9 @@ def test_every_route_is_behind_the_pool_and_every_preflight_names_the_origin(
                     name.removeprefix("method.response.header."): value
                     for name, value in response["responseParameters"].items()
                 }
-                assert headers["Access-Control-Allow-Origin"] == {"Fn::Sub": "'${AllowedOrigin}'"}
-                assert headers["Cache-Control"] == "'no-store'"
+                method = next(iter(app.routes[path]))
+                allowed = {"Access-Control-Allow-Methods": f"'{method},OPTIONS'"}
+                assert headers == cors_headers(app) | allowed
                 # API Gateway refuses a header that the response does not declare.
                 assert set(headers) == set(operation["responses"]["200"]["headers"])
             else:
