@@ -150,8 +150,8 @@ def delete_job(request: JobsRequest) -> Response:
 
     job_id = request.job_id()
     prefix = files.job_prefix(request.user_id, job_id)
-    s3 = aws.client("s3", settings, request.seconds_left)
-    files.delete_files(s3, settings.job_files_bucket, prefix, request.log)
+    s3 = aws.client("s3", settings, request.seconds_left, aws.UNTIL_TIME_IS_OVER)
+    files.delete_files(s3, settings.job_files_bucket, prefix, request.log, request.seconds_left)
     db = aws.client("dynamodb", settings, request.seconds_left)
     jobs.delete_entry(db, settings, request.user_id, job_id)
     return response.ok({"message": response.encode("Ok")})

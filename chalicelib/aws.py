@@ -11,20 +11,40 @@ from typing import Any
 from chalicelib.config import Settings
 from chalicelib.errors import BUSY, ApiError, ConfigError
 
-# One attempt takes at most ATTEMPT_SECONDS; none is started with less time left.
-CONNECT_SECONDS, READ_SECONDS, ATTEMPT_SECONDS = 1.0, 1.8, 3.0
+# An attempt gets the longest read time-out that fits into the request's remaining time, so that a
+# slow response is waited for, and no attempt runs past Lambda's end.
+CONNECT_SECONDS = 1.0
+READ_SECONDS = (10.0, 5.0, 2.0)
+RESERVE_SECONDS = 0.5
 ATTEMPTS = 4
+UNTIL_TIME_IS_OVER = 1_000_000
+MAX_PAUSE_SECONDS = 2.0
 PARALLEL_REQUESTS = 8
 # Transient errors of DynamoDB and S3, in addition to all with a status of 500 or above.
 TRANSIENT_CODES = {
+    "BadDigest",
+    "BandwidthLimitExceeded",
     "InternalError",
+    "InternalServerError",
+    "LimitExceededException",
+    "OperationAborted",
+    "PriorRequestNotComplete",
     "ProvisionedThroughputExceededException",
+    "ReplicatedWriteConflictException",
     "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
     "RequestTimeout",
+    "RequestTimeoutException",
     "ServiceUnavailable",
     "SlowDown",
+    "ThrottledException",
     "Throttling",
     "ThrottlingException",
+    "TooManyRequests",
+    "TooManyRequestsException",
+    "TransactionConflictException",
+    "TransactionInProgressException",
 }
 
 # botocore's Session.create_client is not thread-safe, and chalice local has many threads.
@@ -34,25 +54,80 @@ _making = threading.RLock()
 Credentials = tuple[str, str, str | None]
 
 
-def client(name: str, settings: Settings, seconds_left: Callable[[], float]) -> Any:
+def client(
+    name: str, settings: Settings, seconds_left: Callable[[], float], attempts: int = ATTEMPTS
+) -> Any:
     """A client of "dynamodb" or "s3": botocore's operations, retried within the request's time.
 
-    A transient error is retried up to ATTEMPTS times, and never beyond the request's time; then
-    ApiError (503) is raised. Any other ClientError is raised at once. Items are in DynamoDB's own
-    JSON, e.g. {"jobId": {"N": "1"}}.
+    A transient error is retried up to `attempts` times, and only while time is left; then ApiError
+    (503) is raised. Any other ClientError is raised at once. Items are in DynamoDB's own JSON,
+    e.g. {"jobId": {"N": "1"}}.
     """
-    return _RetryingClient(_client(settings, name), seconds_left)
+    return _RetryingClient(partial(_client, settings, name), seconds_left, attempts)
 
 
 class _RetryingClient:
     # botocore's own retries know no deadline.
 
-    def __init__(self, client: Any, seconds_left: Callable[[], float]) -> None:
-        self._client = client
+    def __init__(
+        self, make_client: Callable[[float], Any], seconds_left: Callable[[], float], attempts: int
+    ) -> None:
+        self._make_client = make_client
         self._seconds_left = seconds_left
+        self._attempts = attempts
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
-        return partial(_send, getattr(self._client, operation), self._seconds_left)
+        return partial(self._send, operation)
+
+    def _send(self, operation: str, **request: Any) -> Any:
+        cause: Exception | None = None
+        for attempt in range(self._attempts):
+            if attempt:
+                pause(0.1 * 2 ** min(attempt, 5), self._seconds_left, cause)
+            client = self._make_client(_read_seconds(self._seconds_left(), cause))
+            try:
+                return getattr(client, operation)(**request)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                cause = error
+        raise ApiError(503, BUSY) from cause
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether the same request can succeed later."""
+    from botocore import exceptions
+    from botocore.parsers import ResponseParserError
+
+    if isinstance(error, exceptions.ClientError):
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        # 429 is "too many requests", whatever the code.
+        return status >= 500 or status == 429 or error.response["Error"]["Code"] in TRANSIENT_CODES
+    no_response = (exceptions.ConnectionError, exceptions.HTTPClientError, ResponseParserError)
+    return isinstance(error, no_response)
+
+
+def pause(
+    seconds: float, seconds_left: Callable[[], float], cause: Exception | None = None
+) -> None:
+    """Wait for up to so many seconds, MAX_PAUSE_SECONDS at most.
+
+    Raises ApiError (503) if too little time would be left for another request.
+    """
+    from random import uniform
+
+    # Full jitter: "Exponential Backoff And Jitter", AWS Architecture Blog.
+    wait = uniform(0, min(seconds, MAX_PAUSE_SECONDS))  # noqa: S311  not for cryptography
+    _read_seconds(seconds_left() - wait, cause)
+    time.sleep(wait)
+
+
+def _read_seconds(seconds_left: float, cause: Exception | None = None) -> float:
+    """The read time-out of an attempt. Raises ApiError (503) if there is no time for one."""
+    for seconds in READ_SECONDS:
+        if CONNECT_SECONDS + seconds + RESERVE_SECONDS <= seconds_left:
+            return seconds
+    raise ApiError(503, BUSY) from cause
 
 
 def region(settings: Settings) -> str:
@@ -98,12 +173,12 @@ def _session() -> Any:
 
 
 @cache
-def _client(settings: Settings, name: str) -> Any:
+def _client(settings: Settings, name: str, read_seconds: float) -> Any:
     from botocore.config import Config
 
     config = Config(
         connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
+        read_timeout=read_seconds,
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=PARALLEL_REQUESTS,
     )
@@ -111,32 +186,6 @@ def _client(settings: Settings, name: str) -> Any:
         client = _session().create_client(name, region_name=region(settings), config=config)
     client.meta.events.register("before-parse.dynamodb", _parse_json)
     return client
-
-
-def _send(operation: Callable[..., Any], seconds_left: Callable[[], float], **request: Any) -> Any:
-    from botocore import exceptions
-    from botocore.parsers import ResponseParserError
-
-    transient = (exceptions.ConnectionError, exceptions.HTTPClientError, ResponseParserError)
-    cause: Exception | None = None
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            from random import uniform
-
-            # Full jitter: "Exponential Backoff And Jitter", AWS Architecture Blog.
-            time.sleep(uniform(0, 0.1 * 2**attempt))  # noqa: S311  not for cryptography
-        if seconds_left() < ATTEMPT_SECONDS:
-            break
-        try:
-            return operation(**request)
-        except transient as error:
-            cause = error
-        except exceptions.ClientError as error:
-            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-            if status < 500 and error.response["Error"]["Code"] not in TRANSIENT_CODES:
-                raise
-            cause = error
-    raise ApiError(503, BUSY) from cause
 
 
 def _parse_json(

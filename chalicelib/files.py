@@ -1,19 +1,19 @@
 """A job's files in S3: their keys and URLs, and how all of them are deleted."""
 
-from collections.abc import Callable
-from functools import partial
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
 from json.encoder import encode_basestring_ascii
 from typing import Any
 from urllib.parse import unquote_plus
 
-from chalicelib.aws import PARALLEL_REQUESTS, TRANSIENT_CODES
-from chalicelib.errors import BUSY, ApiError
+from chalicelib.aws import PARALLEL_REQUESTS, TRANSIENT_CODES, pause
 
-# A round lists at most this many pages of 1,000 versions before it deletes them: memory stays
-# bounded, and a delete that is cut off has made progress.
-PAGES_A_ROUND = 5
-# S3 takes 1,000 keys a request; fewer keep each within the read time-out, and more go in parallel.
+# S3 takes 1,000 keys a request; with fewer, a request is faster and more of them run in parallel.
 KEYS_A_REQUEST = 500
+# What is not a Char of XML 1.0 (section 2.2), and makes a DeleteObjects request MalformedXML.
+_NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def job_prefix(user_id: str, job_id: int) -> str:
@@ -39,11 +39,14 @@ def object_member(sign: Callable[[str], str], prefix: str, object_uuid: str) -> 
     return f'{encode_basestring_ascii(object_uuid)}:"{sign(prefix + object_uuid)}"'
 
 
-def delete_files(s3: Any, bucket: str, prefix: str, log: dict[str, Any]) -> None:
+def delete_files(
+    s3: Any, bucket: str, prefix: str, log: dict[str, Any], seconds_left: Callable[[], float]
+) -> None:
     """Delete all below the prefix: objects, older versions, delete markers, unfinished uploads.
 
-    It returns only after a round that found nothing. What went is counted in `log`. Raises
-    Unavailable, after which asking again goes on, and RuntimeError where S3 refuses for good.
+    Returns only after a listing of the uploads, and then one of the versions, have found nothing.
+    What was deleted is counted in `log`. Raises ApiError (503) when the time is over, and
+    RuntimeError if S3 refuses to delete something, after everything else is deleted.
 
     Source: "Deleting object versions from a versioning-enabled bucket" and "Aborting a multipart
     upload" in the Amazon S3 user guide.
@@ -52,71 +55,176 @@ def delete_files(s3: Any, bucket: str, prefix: str, log: dict[str, Any]) -> None
 
     log.update(objects_deleted=0, versions_deleted=0, uploads_aborted=0)
     with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
-        while True:
-            # Uploads first, and all of them, so that none turns into an object behind the listing.
-            uploads = _list_uploads(s3, bucket, prefix)
-            if uploads:
-                log["uploads_aborted"] += sum(pool.map(partial(_abort_upload, s3, bucket), uploads))
-                continue
-            versions = _list_versions(s3, bucket, prefix)
-            if not versions:
+        try:
+            _Deletion(s3, bucket, prefix, log, seconds_left).run(pool)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+class _Deletion:
+    """Deletes in rounds: each lists all versions, and deletes a page while it lists the next."""
+
+    def __init__(
+        self,
+        s3: Any,
+        bucket: str,
+        prefix: str,
+        log: dict[str, Any],
+        seconds_left: Callable[[], float],
+    ) -> None:
+        self.s3 = s3
+        self.bucket = bucket
+        self.prefix = prefix
+        self.log = log
+        self.seconds_left = seconds_left
+        # Before each DeleteObjects: it doubles with each transient error, and halves without one.
+        self.pause_seconds = 0.0
+        # The codes of the errors that no retry would mend, each with the key.
+        self.refused: list[tuple[str, str]] = []
+
+    def run(self, pool: Any) -> None:
+        """Delete until a round has found nothing."""
+        # The first round lists the uploads while it lists the versions; each later one before, so
+        # that no upload completes after the listing of the versions and is missed.
+        uploads = pool.submit(self.list_uploads)
+        for round_number in count(1):
+            versions_found, deletions = self.start_deletions(pool)
+            if round_number > 1 and not versions_found and not uploads.result():
                 return
-            batches = [
-                versions[i : i + KEYS_A_REQUEST] for i in range(0, len(versions), KEYS_A_REQUEST)
+            self.log["uploads_aborted"] += sum(pool.map(self.abort, uploads.result()))
+            uploads = pool.submit(self.list_uploads)
+            self.wait(deletions)
+            uploads.result()
+            if self.refused:
+                codes = dict(Counter(code for code, _ in self.refused))
+                raise RuntimeError(f"S3 refused to delete: {codes}, one is {self.refused[0][1]!r}")
+            if round_number > 1:
+                # What was deleted may still be listed, uploads above all.
+                pause(0.1 * 2 ** min(round_number, 5), self.seconds_left)
+
+    def start_deletions(self, pool: Any) -> tuple[bool, deque[Any]]:
+        """Whether there are versions, and the pending deletions of the last of them."""
+        found = False
+        deletions: deque[Any] = deque()
+        for page in self.list_versions():
+            found = found or bool(page)
+            in_xml = [version for version in page if not _NOT_IN_XML.search(version["Key"])]
+            for start in range(0, len(in_xml), KEYS_A_REQUEST):
+                batch = in_xml[start : start + KEYS_A_REQUEST]
+                deletions.append(pool.submit(self.delete_batch, batch))
+            for version in page:
+                if _NOT_IN_XML.search(version["Key"]):
+                    deletions.append(pool.submit(self.delete_one, version))
+            # So that memory stays bounded, however many pages there are.
+            while len(deletions) > 2 * PARALLEL_REQUESTS:
+                self.wait([deletions.popleft()])
+        return found, deletions
+
+    def wait(self, deletions: Iterable[Any]) -> None:
+        """Wait for deletions, and count what they have deleted."""
+        for deletion in deletions:
+            objects, others = deletion.result()
+            self.log["objects_deleted"] += objects
+            self.log["versions_deleted"] += others
+
+    def list_versions(self) -> Iterator[list[dict[str, Any]]]:
+        """Pages of versions and delete markers."""
+        markers: dict[str, str] = {}
+        while True:
+            page = self.s3.list_object_versions(Bucket=self.bucket, Prefix=self.prefix, **markers)
+            yield page.get("Versions", []) + page.get("DeleteMarkers", [])
+            if not page["IsTruncated"]:
+                return
+            markers = {"KeyMarker": page["NextKeyMarker"]}
+            markers["VersionIdMarker"] = page["NextVersionIdMarker"]
+
+    def list_uploads(self) -> list[dict[str, Any]]:
+        """All unfinished uploads."""
+        found: list[dict[str, Any]] = []
+        markers: dict[str, str] = {}
+        while True:
+            # botocore 1.43 decodes keys of other listings by itself, but not of this one.
+            page = self.s3.list_multipart_uploads(
+                Bucket=self.bucket, Prefix=self.prefix, EncodingType="url", **markers
+            )
+            decode = unquote_plus if page.get("EncodingType") == "url" else str
+            found += [
+                {**upload, "Key": decode(upload["Key"])} for upload in page.get("Uploads", [])
             ]
-            # S3 reports what it did not delete key by key, inside a 200.
-            codes = set[str]().union(*pool.map(partial(_delete_versions, s3, bucket), batches))
-            if codes - TRANSIENT_CODES:
-                raise RuntimeError(f"S3 refused to delete some files: {sorted(codes)}")
-            if codes:
-                raise ApiError(503, BUSY)
-            objects = sum("Size" in version and version["IsLatest"] for version in versions)
-            log["objects_deleted"] += objects
-            log["versions_deleted"] += len(versions) - objects
+            if not page.get("IsTruncated"):
+                return found
+            markers = {"KeyMarker": decode(page["NextKeyMarker"])}
+            markers["UploadIdMarker"] = page["NextUploadIdMarker"]
+
+    def abort(self, upload: dict[str, Any]) -> bool:
+        """Abort an upload; whether it was still there."""
+        key, upload_id = upload["Key"], upload["UploadId"]
+        try:
+            self.s3.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
+        except Exception as error:
+            # Completed or aborted by somebody else: what it left is listed next.
+            if _code(error) != "NoSuchUpload":
+                self.refused.append((_code(error), key))
+            return False
+        return True
+
+    def delete_batch(self, versions: list[dict[str, Any]]) -> tuple[int, int]:
+        """Delete versions by one request, and retry those with a transient error.
+
+        How many current objects were deleted, and how many older versions and delete markers.
+        """
+        pending = {(version["Key"], version["VersionId"]): version for version in versions}
+        deleted = dict(pending)
+        while pending:
+            if self.pause_seconds > 0.01:
+                pause(self.pause_seconds, self.seconds_left)
+            codes = self.error_codes(list(pending))
+            refused = {each for each, code in codes.items() if code not in TRANSIENT_CODES}
+            for each in refused:
+                deleted.pop(each, None)
+                self.refused.append((codes[each], each[0]))
+            pending = {each: deleted[each] for each in codes if each in deleted}
+            self.pause_seconds = (
+                max(0.1, 2 * self.pause_seconds) if pending else self.pause_seconds / 2
+            )
+        return _counts(deleted.values())
+
+    def delete_one(self, version: dict[str, Any]) -> tuple[int, int]:
+        """Delete a version whose key XML cannot express: the key is in the URL here."""
+        key, version_id = version["Key"], version["VersionId"]
+        try:
+            self.s3.delete_object(Bucket=self.bucket, Key=key, VersionId=version_id)
+        except Exception as error:
+            self.refused.append((_code(error), key))
+            return 0, 0
+        return _counts([version])
+
+    def error_codes(self, versions: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Request the deletion of versions; the codes of the errors by version."""
+        objects = [{"Key": key, "VersionId": version_id} for key, version_id in versions]
+        try:
+            response = self.s3.delete_objects(
+                Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True}
+            )
+        except Exception as error:
+            return dict.fromkeys(versions, _code(error))
+        # S3 reports what it did not delete key by key, inside a 200.
+        errors = response.get("Errors", [])
+        return {(error["Key"], error.get("VersionId", "null")): error["Code"] for error in errors}
 
 
-def _list_uploads(s3: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
-    """The first page of unfinished uploads below the prefix."""
-    # XML has no way to say some characters that a key may have; botocore cares only elsewhere.
-    page = s3.list_multipart_uploads(Bucket=bucket, Prefix=prefix, EncodingType="url")
-    uploads: list[dict[str, Any]] = page.get("Uploads", [])
-    if page.get("EncodingType") == "url":
-        uploads = [{**upload, "Key": unquote_plus(upload["Key"])} for upload in uploads]
-    return uploads
+def _counts(versions: Iterable[dict[str, Any]]) -> tuple[int, int]:
+    """How many of the versions are current objects, and how many are not."""
+    current = ["Size" in version and version["IsLatest"] for version in versions]
+    return sum(current), len(current) - sum(current)
 
 
-def _abort_upload(s3: Any, bucket: str, upload: dict[str, Any]) -> bool:
-    """Whether there was still something to abort."""
+def _code(error: Exception) -> str:
+    """The code of an error response of S3; any other exception is raised again."""
     from botocore.exceptions import ClientError
 
-    try:
-        s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-    except ClientError as error:
-        # Completed or aborted by somebody meanwhile; what it left is listed next.
-        if error.response["Error"]["Code"] != "NoSuchUpload":
-            raise
-        return False
-    return True
-
-
-def _list_versions(s3: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
-    """Versions and delete markers below the prefix: all, or the first PAGES_A_ROUND pages."""
-    found: list[dict[str, Any]] = []
-    markers: dict[str, str] = {}
-    for _ in range(PAGES_A_ROUND):
-        page = s3.list_object_versions(Bucket=bucket, Prefix=prefix, **markers)
-        found += page.get("Versions", []) + page.get("DeleteMarkers", [])
-        if not page["IsTruncated"]:
-            break
-        markers = {
-            "KeyMarker": page["NextKeyMarker"],
-            "VersionIdMarker": page["NextVersionIdMarker"],
-        }
-    return found
-
-
-def _delete_versions(s3: Any, bucket: str, versions: list[dict[str, Any]]) -> set[str]:
-    """Delete the versions; the codes of the errors that S3 reports."""
-    keys = [{"Key": version["Key"], "VersionId": version["VersionId"]} for version in versions]
-    answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
-    return {error["Code"] for error in answer.get("Errors", [])}
+    if not isinstance(error, ClientError):
+        raise error
+    code: str = error.response["Error"]["Code"]
+    return code

@@ -47,7 +47,10 @@ class RunningDown:
         self._end = time.monotonic() + seconds
 
     def get_remaining_time_in_millis(self) -> float:
-        return (self._end - time.monotonic()) * 1000
+        return self.seconds_left() * 1000
+
+    def seconds_left(self) -> float:
+        return self._end - time.monotonic()
 
 
 class Invocation(NamedTuple):

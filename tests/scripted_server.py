@@ -15,6 +15,7 @@ class Scripted(NamedTuple):
 
     status: int
     body: str = "{}"
+    seconds: float = 0
 
 
 class ScriptedServer(NamedTuple):
@@ -37,6 +38,7 @@ def scripted_server(*answers: Scripted) -> Iterator[ScriptedServer]:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             requests.append(f"{self.command} {self.path}")
             answer = answers[min(len(requests), len(answers)) - 1]
+            ended.wait(answer.seconds)
             if answer.status == HANG:
                 ended.wait()
             if answer.status <= HANG_UP:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -126,7 +127,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pauses between attempts, short time-outs, and more than one DeleteObjects at a time."""
     monkeypatch.setattr(aws, "time", SimpleNamespace(sleep=lambda seconds: None))
-    monkeypatch.setattr(aws, "READ_SECONDS", 0.15)
+    monkeypatch.setattr(aws, "READ_SECONDS", (0.15,))
     monkeypatch.setattr(files, "KEYS_A_REQUEST", 2)
     aws._client.cache_clear()
 
@@ -277,9 +278,10 @@ def completes_an_upload(world: World) -> None:
     where = {"Bucket": BUCKET, "Key": f"{PREFIX}b.png"}
     for upload in world.s3.list_multipart_uploads(Bucket=BUCKET, Prefix=PREFIX).get("Uploads", []):
         where["UploadId"] = upload["UploadId"]
-        parts = world.s3.list_parts(**where)["Parts"]
-        done = [{name: part[name] for name in ("PartNumber", "ETag")} for part in parts]
-        world.s3.complete_multipart_upload(**where, MultipartUpload={"Parts": done})
+        with suppress(world.s3.exceptions.NoSuchUpload):
+            parts = world.s3.list_parts(**where)["Parts"]
+            done = [{name: part[name] for name in ("PartNumber", "ETag")} for part in parts]
+            world.s3.complete_multipart_upload(**where, MultipartUpload={"Parts": done})
 
 
 def updates_the_entry(world: World) -> None:

@@ -6,12 +6,11 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
-from botocore.exceptions import ClientError
 
 from chalicelib import files
-from chalicelib.errors import ApiError
 from dev.emulated_aws import BUCKET
 from tests.conftest import ALICE, BOB, Aws
+from tests.lambda_instance import RunningDown
 
 PREFIX = f"{ALICE}/1/"
 
@@ -28,7 +27,7 @@ class FakeS3:
 
 def delete(s3: Any) -> dict[str, Any]:
     log: dict[str, Any] = {}
-    files.delete_files(s3, BUCKET, PREFIX, log)
+    files.delete_files(s3, BUCKET, PREFIX, log, RunningDown(10).seconds_left)
     return log
 
 
@@ -98,10 +97,9 @@ def test_a_key_of_any_characters_goes(key: str, s3: Any, emulated: Aws) -> None:
     assert emulated.versions() == []
 
 
-def test_more_objects_than_a_round_lists_go(
+def test_objects_of_many_pages_are_deleted(
     s3: Any, emulated: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "PAGES_A_ROUND", 2)
     monkeypatch.setattr(files, "KEYS_A_REQUEST", 3)
     emulated.put_objects(*(f"{PREFIX}{number}" for number in range(50)))
 
@@ -152,38 +150,3 @@ def test_what_is_written_during_the_delete_goes_in_the_next_round(s3: Any, emula
 
     delete(FakeS3(racing))
     assert emulated.versions() == []
-
-
-@pytest.mark.parametrize(
-    ("codes", "raised"),
-    [
-        (["SlowDown"], ApiError),
-        (["InternalError", "ServiceUnavailable"], ApiError),
-        (["AccessDenied"], RuntimeError),
-        (["SlowDown", "AccessDenied"], RuntimeError),
-    ],
-)
-def test_errors_that_s3_reports_key_by_key_are_failures(
-    codes: list[str], raised: type[Exception], s3: Any, emulated: Aws
-) -> None:
-    emulated.put_objects(f"{PREFIX}a.png")
-
-    def refusing(operation: str, **request: Any) -> Any:
-        if operation == "delete_objects":
-            return {"Errors": [{"Key": "a", "Code": code} for code in codes]}
-        return getattr(s3, operation)(**request)
-
-    with pytest.raises(raised):
-        delete(FakeS3(refusing))
-
-
-def test_an_upload_that_cannot_be_aborted_is_a_failure(s3: Any, emulated: Aws) -> None:
-    emulated.s3.create_multipart_upload(Bucket=BUCKET, Key=f"{PREFIX}big.mov")
-
-    def refusing(operation: str, **request: Any) -> Any:
-        if operation == "abort_multipart_upload":
-            raise ClientError({"Error": {"Code": "AccessDenied"}}, operation)
-        return getattr(s3, operation)(**request)
-
-    with pytest.raises(ClientError, match="AccessDenied"):
-        delete(FakeS3(refusing))

@@ -1,0 +1,332 @@
+"""A strict S3 in memory, and the one table entry next to it: a real HTTP server on 127.0.0.1.
+
+It refuses what S3 refuses, counts requests, and fails on demand: key by key, by response, by a
+limit of deletes a second, by responses that are late or never come.
+"""
+
+import re
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, quote_plus, unquote, urlsplit
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+MOST_KEYS = 1_000
+Query = dict[str, str]
+Response = tuple[int, str]
+
+
+class Version(NamedTuple):
+    """A version of an object, or a delete marker; the id grows with its age."""
+
+    key: str
+    number: int
+    is_marker: bool
+
+    @property
+    def position(self) -> tuple[bytes, int]:
+        """S3 lists by the key's bytes, each key's newest version first."""
+        return self.key.encode(), -self.number
+
+
+class StrictS3:
+    """What is stored, what was requested, and how the next requests fail.
+
+    `key_errors`: the codes that the next deletions of a key fail with, one each, or a function of
+    the key. `failures`: by operation, what its next requests meet: a status and code, or seconds
+    to wait, or HANG_UP. `latency_seconds` holds for every response.
+    """
+
+    HANG_UP = "hang up"
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.versions: dict[tuple[str, int], Version] = {}
+        self.uploads: dict[tuple[str, str], None] = {}
+        self.entry = True
+        # Whether the entry was there whenever a file was: the promise of the API.
+        self.kept_promise = True
+        self.requests: list[str] = []
+        self.key_errors: dict[str, Iterator[str]] = {}
+        self.failures: dict[str, deque[Any]] = {}
+        self.latency_seconds = 0.0
+        self.page_size = MOST_KEYS
+        self.deletes_a_second = 0.0
+        self.throttles_whole_requests = False
+        self.keys_refused = 0
+        self.on_abort: Callable[[tuple[str, str]], int] = self.abort
+        self._tokens = 0.0
+        self._refilled = time.monotonic()
+        self._numbers = count(1)
+        self._lock = threading.RLock()
+
+    # --- What a test stores
+
+    def put(self, *keys: str) -> None:
+        """A new version of each key."""
+        for key in keys:
+            self._put(key, is_marker=False)
+
+    def mark_deleted(self, key: str) -> None:
+        """Put a delete marker."""
+        self._put(key, is_marker=True)
+
+    def start_upload(self, key: str, upload_id: str = "upload") -> None:
+        self.uploads[key, upload_id] = None
+
+    def complete_upload(self, key: str, upload_id: str = "upload") -> None:
+        del self.uploads[key, upload_id]
+        self.put(key)
+
+    def below(self, prefix: str) -> list[str]:
+        """The keys of all versions, delete markers and uploads below a prefix."""
+        keys = [version.key for version in self.versions.values()]
+        keys += [key for key, _ in self.uploads]
+        return sorted(key for key in keys if key.startswith(prefix))
+
+    def counted(self) -> Counter[str]:
+        """How many requests of each operation have come."""
+        with self._lock:
+            return Counter(self.requests)
+
+    # --- What a client requests
+
+    def respond(self, operation: str, key: str, query: Query, body: bytes) -> Response:
+        """The response to a request, which takes effect."""
+        with self._lock:
+            match operation:
+                case "ListObjectVersions":
+                    return self._list_versions(query)
+                case "ListMultipartUploads":
+                    return self._list_uploads(query)
+                case "DeleteObjects":
+                    return self._delete_objects(body)
+                case "DeleteObject":
+                    return self._delete_object(key, query)
+                case "AbortMultipartUpload":
+                    status = self.on_abort((key, query["uploadId"]))
+                    return (204, "") if status == 204 else error(status, "NoSuchUpload")
+                case "DeleteItem":
+                    self.kept_promise &= not (self.versions or self.uploads)
+                    self.entry = False
+                    return 200, "{}"
+        raise AssertionError(f"{operation} is not a request that a delete needs")
+
+    def abort(self, upload: tuple[str, str]) -> int:
+        """The status of an abort, after which the upload is gone."""
+        if upload not in self.uploads:
+            return 404
+        del self.uploads[upload]
+        return 204
+
+    def failure(self, operation: str) -> Any:
+        """What the request meets, which has just come; None for nothing."""
+        with self._lock:
+            self.requests.append(operation)
+            planned = self.failures.get(operation)
+            return planned.popleft() if planned else None
+
+    def _put(self, key: str, *, is_marker: bool) -> None:
+        with self._lock:
+            version = Version(key, next(self._numbers), is_marker)
+            self.versions[key, version.number] = version
+
+    def _list_versions(self, query: Query) -> Response:
+        latest: dict[str, int] = {}
+        for key, number in self.versions:
+            latest[key] = max(number, latest.get(key, 0))
+        after = (b"", 0)
+        if "key-marker" in query:
+            # Without a version, the page begins behind all versions of the key.
+            number = int(query.get("version-id-marker") or 0)
+            after = query["key-marker"].encode(), -number
+        found = sorted(
+            (v for v in self.versions.values() if v.key.startswith(query["prefix"])),
+            key=lambda version: version.position,
+        )
+        found = [version for version in found if version.position > after]
+        page, more = found[: self.page_size], len(found) > self.page_size
+        entries = "".join(
+            f"<{tag}><Key>{listed(version.key, query)}</Key><VersionId>{version.number}</VersionId>"
+            f"<IsLatest>{'true' if latest[version.key] == version.number else 'false'}</IsLatest>"
+            f"<LastModified>2026-01-01T12:00:00.000Z</LastModified>"
+            f"{'' if version.is_marker else '<Size>7</Size>'}</{tag}>"
+            for version in page
+            for tag in ["DeleteMarker" if version.is_marker else "Version"]
+        )
+        markers = ""
+        if more:
+            markers = (
+                f"<NextKeyMarker>{listed(page[-1].key, query)}</NextKeyMarker>"
+                f"<NextVersionIdMarker>{page[-1].number}</NextVersionIdMarker>"
+            )
+        return listing("ListVersionsResult", query, more, markers + entries)
+
+    def _list_uploads(self, query: Query) -> Response:
+        after = (query.get("key-marker", ""), query.get("upload-id-marker", ""))
+        found = sorted(u for u in self.uploads if u[0].startswith(query["prefix"]) and u > after)
+        page, more = found[: self.page_size], len(found) > self.page_size
+        entries = "".join(
+            f"<Upload><Key>{listed(key, query)}</Key><UploadId>{upload_id}</UploadId></Upload>"
+            for key, upload_id in page
+        )
+        markers = ""
+        if more:
+            markers = (
+                f"<NextKeyMarker>{listed(page[-1][0], query)}</NextKeyMarker>"
+                f"<NextUploadIdMarker>{page[-1][1]}</NextUploadIdMarker>"
+            )
+        return listing("ListMultipartUploadsResult", query, more, markers + entries)
+
+    def _delete_objects(self, body: bytes) -> Response:
+        try:
+            # Expat, as S3, takes no character that XML 1.0 has not, nor a reference to one.
+            request = ElementTree.fromstring(body)
+        except ElementTree.ParseError:
+            return error(400, "MalformedXML")
+        names = {"s": NAMESPACE}
+        objects = request.findall("s:Object", names)
+        if not 1 <= len(objects) <= MOST_KEYS:
+            return error(400, "MalformedXML")
+        if self.throttles_whole_requests and not self._takes(len(objects)):
+            self.keys_refused += len(objects)
+            return error(503, "SlowDown")
+        quiet = request.findtext("s:Quiet", "false", names) == "true"
+        parts = []
+        for item in objects:
+            key = item.findtext("s:Key", "", names)
+            version_id = item.findtext("s:VersionId", "", names)
+            told = f"<Key>{escape(key)}</Key><VersionId>{version_id}</VersionId>"
+            if code := self._delete(key, version_id):
+                self.keys_refused += 1
+                parts.append(f"<Error>{told}<Code>{code}</Code><Message>m</Message></Error>")
+            elif not quiet:
+                parts.append(f"<Deleted>{told}</Deleted>")
+        return 200, f'<DeleteResult xmlns="{NAMESPACE}">{"".join(parts)}</DeleteResult>'
+
+    def _delete_object(self, key: str, query: Query) -> Response:
+        code = self._delete(key, query.get("versionId", ""))
+        status = 503 if code in ("SlowDown", "ServiceUnavailable") else 403
+        return error(500 if code == "InternalError" else status, code) if code else (204, "")
+
+    def _delete(self, key: str, version_id: str) -> str:
+        """Delete a version, or put a marker where none is named; the error's code, or nothing."""
+        if code := next(self.key_errors.get(key, iter(())), ""):
+            return code
+        if not self.throttles_whole_requests and not self._takes(1):
+            return "SlowDown"
+        if not version_id:
+            self.mark_deleted(key)
+        self.versions.pop((key, int(version_id or 0)), None)
+        return ""
+
+    def _takes(self, deletes: int) -> bool:
+        """Whether the limit of deletes a second allows as many now."""
+        if not self.deletes_a_second:
+            return True
+        now = time.monotonic()
+        tokens = self._tokens + (now - self._refilled) * self.deletes_a_second
+        self._tokens, self._refilled = min(tokens, self.deletes_a_second), now
+        if self._tokens < deletes:
+            return False
+        self._tokens -= deletes
+        return True
+
+
+def error(status: int, code: str) -> Response:
+    return status, f"<Error><Code>{code}</Code><Message>m</Message></Error>"
+
+
+def listed(key: str, query: Query) -> str:
+    """A key in a listing. XML has no way to say some, unless the client wants them encoded."""
+    if query.get("encoding-type") == "url":
+        return quote_plus(key, safe="/*")
+    return re.sub(r"[\x00-\x1f]", lambda match: f"&#{ord(match[0])};", escape(key))
+
+
+def listing(result: str, query: Query, more: bool, content: str) -> Response:
+    encoding = "<EncodingType>url</EncodingType>" if "encoding-type" in query else ""
+    truncated = f"<IsTruncated>{str(more).lower()}</IsTruncated>"
+    return 200, f'<{result} xmlns="{NAMESPACE}">{encoding}{truncated}{content}</{result}>'
+
+
+def operation_of(method: str, query: Iterable[str], target: str) -> str:
+    """The name of the operation that a request is."""
+    if target:
+        return target.rpartition(".")[2]
+    names = {
+        ("GET", "versions"): "ListObjectVersions",
+        ("GET", "uploads"): "ListMultipartUploads",
+        ("POST", "delete"): "DeleteObjects",
+        ("DELETE", "uploadId"): "AbortMultipartUpload",
+    }
+    found = [names[method, name] for name in query if (method, name) in names]
+    return found[0] if found else {"DELETE": "DeleteObject"}.get(method, method)
+
+
+@contextmanager
+def strict_s3() -> Iterator[StrictS3]:
+    """Serve on a free port of 127.0.0.1."""
+    s3 = StrictS3()
+    ended = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        # Headers and body are two writes: the second would wait for an acknowledgement.
+        disable_nagle_algorithm = True
+
+        def respond(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            url = urlsplit(self.path)
+            query = dict(parse_qsl(url.query, keep_blank_values=True))
+            # Path style: /bucket/key
+            key = unquote(url.path.partition("/")[2].partition("/")[2])
+            operation = operation_of(self.command, query, self.headers.get("X-Amz-Target", ""))
+            failure = s3.failure(operation)
+            if failure == s3.HANG_UP:
+                self.close_connection = True
+                return
+            if isinstance(failure, tuple):
+                ended.wait(s3.latency_seconds)
+                self.send(*error(*failure))
+                return
+            ended.wait(s3.latency_seconds + (failure or 0))
+            self.send(*s3.respond(operation, key, query, body))
+
+        do_GET = do_POST = do_DELETE = do_PUT = respond
+
+        def send(self, status: int, body: str) -> None:
+            content = body.encode()
+            self.send_response(status)
+            if status != 204:
+                self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 64
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """A client that has given up is no error here; a wrong request fails its test."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+    s3.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield s3
+    finally:
+        ended.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()

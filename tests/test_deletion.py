@@ -1,0 +1,309 @@
+"""Deleting a job through the Lambda handler, on a strict S3 that fails in all the ways S3 does.
+
+Whatever happens, a file never outlives its entry, and the number of requests is bounded.
+"""
+
+import json
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from chalice.app import Chalice
+
+from chalicelib import aws, files, response
+from tests.conftest import ALICE, Answer
+from tests.lambda_instance import Invocation, invoke
+from tests.strict_s3 import StrictS3, strict_s3
+
+PREFIX = f"{ALICE}/1/"
+DELETE = Invocation("/jobs/delete", {"job-id": 1}, ALICE)
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch, credentials: None) -> Iterator[StrictS3]:
+    with strict_s3() as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        aws._client.cache_clear()
+        yield server
+        aws._client.cache_clear()
+        assert server.kept_promise
+
+
+@pytest.fixture
+def cause(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The causes in the log lines."""
+    causes: list[str] = []
+
+    def keep(line: str) -> None:
+        causes.append(json.loads(line).get("cause", ""))
+
+    monkeypatch.setattr(response.LOG, "error", keep)
+    return causes
+
+
+def delete(app: Chalice, s3: StrictS3, seconds: float = 27, max_requests: int = 30) -> Answer:
+    answer = invoke(app, DELETE, seconds)
+    assert sum(s3.counted().values()) <= max_requests, s3.counted()
+    if answer.status == 200:
+        assert s3.below(PREFIX) == []
+        assert not s3.entry
+    else:
+        assert s3.entry
+    return answer
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a\x01b.png",
+        "a\x10b.png",
+        "a\x1f.png",
+        "\ufffe",
+        "\uffff.png",
+        # These can be expressed in XML, and have to survive it.
+        "a\tb",
+        "a\nb",
+        "a\rb",
+        "a b+c%41&<é>.png",
+        "\x7f\x85\u2028",
+        "🏖.png",
+        "results/../x",
+    ],
+    ids=ascii,
+)
+def test_a_key_of_any_characters_is_deleted(name: str, app: Chalice, s3: StrictS3) -> None:
+    s3.put(PREFIX + name, PREFIX + name, PREFIX + "other.png")
+    s3.mark_deleted(PREFIX + name)
+    s3.start_upload(PREFIX + name)
+    assert delete(app, s3).status == 200
+
+
+def test_keys_beyond_xml_cost_one_request_each_and_the_others_one_a_batch(
+    app: Chalice, s3: StrictS3
+) -> None:
+    s3.put(*(f"{PREFIX}{number}\x01" for number in range(20)))
+    s3.put(*(f"{PREFIX}{number}" for number in range(400)))
+    assert delete(app, s3).status == 200
+    assert s3.counted()["DeleteObject"] == 20
+    assert s3.counted()["DeleteObjects"] == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["SlowDown", "InternalError", "OperationAborted", "TooManyRequests", "RequestTimeout"],
+)
+def test_a_transient_error_of_a_key_is_retried_within_the_request(
+    code: str, app: Chalice, s3: StrictS3
+) -> None:
+    s3.put(*(f"{PREFIX}{number}" for number in range(10)))
+    s3.key_errors[f"{PREFIX}3"] = iter([code, code, code])
+    s3.key_errors[f"{PREFIX}7\x01"] = iter([code])
+    assert delete(app, s3).status == 200
+    assert s3.counted()["DeleteObjects"] == 4
+
+
+def test_a_transient_error_that_stays_ends_with_503_when_the_time_is_over(
+    app: Chalice, s3: StrictS3
+) -> None:
+    s3.put(f"{PREFIX}good", f"{PREFIX}bad")
+    s3.key_errors[f"{PREFIX}bad"] = iter(lambda: "SlowDown", "")
+    started = time.monotonic()
+    answer = delete(app, s3, seconds=6)
+    assert answer.status == 503
+    assert answer.headers["Retry-After"] == "5"
+    assert s3.below(PREFIX) == [f"{PREFIX}bad"]
+    # Not given up while a request would still have fitted, and not beyond the end.
+    assert 1 < time.monotonic() - started < 6
+    s3.key_errors.clear()
+    s3.requests.clear()
+    assert delete(app, s3).status == 200
+
+
+@pytest.mark.parametrize("whole_requests", [False, True])
+def test_one_request_deletes_30000_objects_at_the_pace_that_s3_takes(
+    whole_requests: bool, app: Chalice, s3: StrictS3
+) -> None:
+    s3.put(*(f"{PREFIX}{number}" for number in range(30_000)))
+    s3.deletes_a_second = 3_500
+    s3.throttles_whole_requests = whole_requests
+    answer = delete(app, s3, max_requests=250)
+    assert answer.status == 200
+    # No hammering: most deletions are requested once or twice.
+    assert s3.keys_refused < 60_000
+
+
+@pytest.mark.parametrize("status", [204, 404])
+def test_an_upload_that_stays_listed_keeps_no_file_from_being_deleted(
+    status: int, app: Chalice, s3: StrictS3
+) -> None:
+    s3.put(f"{PREFIX}a.png")
+    s3.start_upload(f"{PREFIX}b.png")
+    s3.on_abort = lambda upload: status
+    answer = delete(app, s3, seconds=7, max_requests=60)
+    assert answer.status == 503
+    assert s3.below(PREFIX) == [f"{PREFIX}b.png"]
+    assert not s3.versions
+
+
+def test_an_upload_that_disappears_late_ends_well(app: Chalice, s3: StrictS3) -> None:
+    s3.put(f"{PREFIX}a.png")
+    s3.start_upload(f"{PREFIX}b.png")
+    aborts = 0
+
+    def abort(upload: tuple[str, str]) -> int:
+        nonlocal aborts
+        aborts += 1
+        return 204 if aborts < 4 else s3.abort(upload)
+
+    s3.on_abort = abort
+    assert delete(app, s3).status == 200
+
+
+def test_an_upload_that_completes_instead_of_being_aborted_is_deleted(
+    app: Chalice, s3: StrictS3
+) -> None:
+    s3.start_upload(f"{PREFIX}late.mov")
+
+    def complete(upload: tuple[str, str]) -> int:
+        s3.complete_upload(*upload)
+        return 404
+
+    s3.on_abort = complete
+    assert delete(app, s3).status == 200
+
+
+def test_the_last_look_is_at_the_uploads_and_then_at_the_versions(
+    app: Chalice, s3: StrictS3
+) -> None:
+    s3.put(f"{PREFIX}a.png")
+    assert delete(app, s3).status == 200
+    assert s3.requests[-2:] == ["ListObjectVersions", "DeleteItem"]
+    # The first two listings are concurrent; another one of the uploads ends before the last look.
+    assert s3.counted()["ListMultipartUploads"] == 2
+    assert s3.requests.index("DeleteObjects") < len(s3.requests) - 2
+
+
+def test_what_s3_refuses_stays_with_the_entry_and_the_rest_is_deleted(
+    app: Chalice, s3: StrictS3, cause: list[str]
+) -> None:
+    s3.page_size = 100
+    s3.put(*(f"{PREFIX}{number:04}" for number in range(1_000)))
+    s3.put(f"{PREFIX}0003\x01")
+    s3.start_upload(f"{PREFIX}b.png")
+    locked = [f"{PREFIX}{number:04}" for number in range(120)]
+    for key in [*locked, f"{PREFIX}0003\x01"]:
+        s3.key_errors[key] = iter(lambda: "AccessDenied", "")
+    answer = delete(app, s3, max_requests=60)
+    assert answer.status == 500
+    assert s3.below(PREFIX) == sorted([*locked, f"{PREFIX}0003\x01"])
+    [line] = cause
+    assert "{'AccessDenied': 121}" in line
+    assert PREFIX in line
+
+
+def test_an_upload_that_may_not_be_aborted_is_a_500(
+    app: Chalice, s3: StrictS3, cause: list[str]
+) -> None:
+    s3.put(f"{PREFIX}a.png")
+    s3.start_upload(f"{PREFIX}b.png")
+    s3.failures["AbortMultipartUpload"] = deque([(403, "AccessDenied")])
+    assert delete(app, s3).status == 500
+    assert not s3.versions
+    assert "AccessDenied" in cause[0]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    ["ListObjectVersions", "DeleteObjects", "DeleteItem"],
+)
+def test_a_response_that_takes_four_seconds_is_waited_for(
+    operation: str, app: Chalice, s3: StrictS3
+) -> None:
+    s3.put(f"{PREFIX}a.png", f"{PREFIX}a\x01.png")
+    s3.start_upload(f"{PREFIX}b.png")
+    plain = s3.failure
+
+    def late(requested: str) -> Any:
+        return plain(requested) or (4.0 if requested == operation else None)
+
+    s3.failure = late  # type: ignore[method-assign, assignment]  # each response of the operation is late
+    started = time.monotonic()
+    assert delete(app, s3, max_requests=12).status == 200
+    assert time.monotonic() - started >= 4
+
+
+@pytest.mark.parametrize("seconds", [3.4, 8])
+def test_nothing_runs_past_the_end_if_s3_never_responds(
+    seconds: float, app: Chalice, s3: StrictS3
+) -> None:
+    """invoke() checks that time is left."""
+    s3.put(f"{PREFIX}a.png")
+    s3.latency_seconds = 60
+    assert delete(app, s3, seconds, max_requests=8).status == 503
+
+
+def test_a_read_time_out_always_fits_the_time_that_is_left() -> None:
+    for tenths in range(300):
+        left = tenths / 10
+        try:
+            read = aws._read_seconds(left)
+        except Exception:
+            assert left < aws.CONNECT_SECONDS + min(aws.READ_SECONDS) + aws.RESERVE_SECONDS
+        else:
+            assert aws.CONNECT_SECONDS + read < left
+            # As long as a slow response takes, as long as there is time.
+            assert read >= 5 or left < 6.5
+
+
+def test_deleting_pages_is_concurrent_with_listing_them(app: Chalice, s3: StrictS3) -> None:
+    s3.put(*(f"{PREFIX}{number}" for number in range(3_000)))
+    s3.latency_seconds = 0.3
+    started = time.monotonic()
+    assert delete(app, s3).status == 200
+    rounds = (time.monotonic() - started) / s3.latency_seconds
+    # Three listings, the last deletions, the last listing, the entry; one after another: 16.
+    assert rounds < 11
+
+
+def test_memory_is_bounded_by_pages_and_not_by_versions() -> None:
+    """A listing of many pages is deleted page by page: few deletions are ever pending."""
+    pending = most = 0
+
+    class Client:
+        def list_object_versions(self, **request: Any) -> Any:
+            nonlocal most
+            most = max(most, pending)
+            number = int(request.get("KeyMarker", 0)) + 1
+            versions = [{"Key": str(i), "VersionId": str(number)} for i in range(1_000)]
+            markers = {"NextKeyMarker": str(number), "NextVersionIdMarker": "x"}
+            return {"Versions": versions, "IsTruncated": number < 40, **markers}
+
+        def delete_objects(self, **request: Any) -> Any:
+            nonlocal pending
+            time.sleep(0.002)
+            pending -= 1
+            return {}
+
+    class Pool:
+        """Runs nothing until it is waited for."""
+
+        def submit(self, work: Any, *args: Any) -> Any:
+            nonlocal pending
+            pending += 1
+            return Deferred(work, args)
+
+    class Deferred:
+        def __init__(self, work: Any, args: Any) -> None:
+            self.work, self.args = work, args
+
+        def result(self) -> Any:
+            return self.work(*self.args)
+
+    deletion = files._Deletion(
+        Client(), "b", "p", {"objects_deleted": 0, "versions_deleted": 0}, lambda: 29
+    )
+    _, last = deletion.start_deletions(Pool())
+    assert most <= 3 * aws.PARALLEL_REQUESTS
+    assert len(last) <= 2 * aws.PARALLEL_REQUESTS
