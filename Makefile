@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 SAM_CLI := 1.170.0
 
-.PHONY: run test soak bench package deploy audit secrets
+.PHONY: run test mutants soak bench package deploy audit secrets
 
 run: $(INSTALLED)
 	@$(BIN)/python -m dev.run
@@ -20,6 +20,13 @@ test: $(INSTALLED)
 # Long runs of the tests with faults, hostile input and load: about eight minutes.
 soak: $(INSTALLED)
 	SOAK=1 $(BIN)/pytest tests/test_faults.py tests/test_hostile.py tests/test_load.py tests/test_deployed.py
+
+# Mutation testing: MODULE=chalicelib.paging limits it; a run that was stopped goes on.
+mutants: $(INSTALLED)
+	$(BIN)/mutmut run $(if $(MODULE),"$(MODULE).*")
+	@$(BIN)/mutmut results --all true | awk '/: / { name = $$1; sub(/\.x.*/, "", name); \
+	  if ($$2 == "killed" || $$2 == "timeout") killed[name]++; if ($$0 !~ /not checked/) all[name]++ } \
+	  END { for (name in all) printf "%-22s %4d of %4d killed, %.1f %%\n", name, killed[name], all[name], 100 * killed[name] / all[name] }'
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench.run
