@@ -121,7 +121,11 @@ def create_pool(cognito: Any) -> Pool:
     client = cognito.create_user_pool_client(
         UserPoolId=pool["Id"],
         ClientName="frontend",
-        ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
+        ExplicitAuthFlows=[
+            "ALLOW_USER_SRP_AUTH",
+            "ALLOW_USER_PASSWORD_AUTH",
+            "ALLOW_REFRESH_TOKEN_AUTH",
+        ],
         IdTokenValidity=24,
         TokenValidityUnits={"IdToken": "hours"},
     )["UserPoolClient"]

@@ -93,6 +93,8 @@ def serve(port: int, folder: Path) -> None:
             say(f"page: {page}")
             say(f"reference: {page}{REFERENCE}")
             say(f"(log in there as {EMAIL} with the password {PASSWORD})")
+            pool_id = pool.arn.rpartition("/")[2]
+            say(f"user pool: {aws.endpoint}, pool id {pool_id}, client id {pool.client_id}")
             say("\nCtrl-C ends everything. The API's log:")
             parts = {"API": api, "emulated AWS": aws.process}
             while all(process.poll() is None for process in parts.values()):
