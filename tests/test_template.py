@@ -136,28 +136,11 @@ def test_the_table_is_the_one_that_is_developed_with(template: Json) -> None:
     table = properties(template, "JobRequestsTable")
     assert table["KeySchema"] == KEY_SCHEMA
     assert table["LocalSecondaryIndexes"] == [INDEX_BY_DATE]
-    assert table["BillingMode"] == "PAY_PER_REQUEST"
-    assert table["DeletionProtectionEnabled"] is True
-    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
 
 
-@pytest.mark.parametrize(
-    "name", ["JobRequestsTable", "JobFilesBucket", "JobFilesBucketPolicy", "UserPool"]
-)
-def test_what_holds_data_outlives_the_stack(name: str, template: Json) -> None:
-    assert template["Resources"][name]["DeletionPolicy"] == "Retain"
-    assert template["Resources"][name]["UpdateReplacePolicy"] == "Retain"
-
-
-def test_nobody_reads_the_bucket_but_by_a_signed_url_over_tls(template: Json) -> None:
-    bucket = properties(template, "JobFilesBucket")
-    assert all(bucket["PublicAccessBlockConfiguration"].values())
-    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
-    [ownership] = bucket["OwnershipControls"]["Rules"]
+def test_the_bucket_has_no_access_control_lists(template: Json) -> None:
+    [ownership] = properties(template, "JobFilesBucket")["OwnershipControls"]["Rules"]
     assert ownership == {"ObjectOwnership": "BucketOwnerEnforced"}
-    [deny] = properties(template, "JobFilesBucketPolicy")["PolicyDocument"]["Statement"]
-    assert deny["Effect"] == "Deny"
-    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def test_the_function_ends_before_the_gateway_gives_up(template: Json) -> None:
@@ -166,12 +149,6 @@ def test_the_function_ends_before_the_gateway_gives_up(template: Json) -> None:
     assert timeout <= 29 - 2
     # A slow response is waited for, and there is time for another attempt after it.
     assert 2 * (aws.CONNECT_SECONDS + aws.READ_SECONDS[0] + aws.RESERVE_SECONDS) < timeout
-
-
-def test_the_function_logs_to_a_group_that_forgets(template: Json) -> None:
-    logging = properties(template, "APIHandler")["LoggingConfig"]
-    assert logging == {"LogFormat": "JSON", "LogGroup": {"Ref": "APIHandlerLogs"}}
-    assert properties(template, "APIHandlerLogs")["RetentionInDays"] > 0
 
 
 def test_the_variables_come_from_the_stack_by_reference(template: Json) -> None:
@@ -255,8 +232,7 @@ def test_the_stage_is_throttled_and_regional_and_compresses(translated: Json) ->
     assert api["MinimumCompressionSize"] == 1024
     [stage] = [r for r in translated["Resources"].values() if r["Type"] == "AWS::ApiGateway::Stage"]
     [settings] = stage["Properties"]["MethodSettings"]
-    assert settings["ThrottlingRateLimit"] > 0
-    assert settings["ThrottlingBurstLimit"] > 0
+    assert (settings["ThrottlingRateLimit"], settings["ThrottlingBurstLimit"]) == (50, 100)
 
 
 def test_there_is_no_stage_beside_the_one_that_is_throttled_and_watched(translated: Json) -> None:
@@ -271,13 +247,3 @@ def test_there_is_no_stage_beside_the_one_that_is_throttled_and_watched(translat
 def test_another_origin_reaches_what_the_gateway_answers_by_itself(template: Json) -> None:
     """SAM, which looks for changes before parameters are resolved, would not deploy them."""
     assert properties(template, "RestAPI")["AlwaysDeploy"] is True
-
-
-def test_alarms_watch_5xx_errors_throttles_and_latency(template: Json) -> None:
-    metrics = {
-        resource["Properties"]["MetricName"]
-        for resource in template["Resources"].values()
-        if resource["Type"] == "AWS::CloudWatch::Alarm"
-    }
-    assert metrics == {"5XXError", "Errors", "Throttles", "Latency"}
-    assert template["Resources"]["AlarmTopic"]["Condition"] == "HasAlarmEmail"
