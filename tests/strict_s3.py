@@ -54,6 +54,9 @@ class StrictS3:
         # Whether the entry was there whenever a file was: the promise of the API.
         self.kept_promise = True
         self.requests: list[str] = []
+        # Operations that were in progress at the same time.
+        self.concurrent: set[frozenset[str]] = set()
+        self._in_progress: list[str] = []
         self.key_errors: dict[str, Iterator[str]] = {}
         self.failures: dict[str, deque[Any]] = {}
         self.latency_seconds = 0.0
@@ -132,6 +135,18 @@ class StrictS3:
             self.requests.append(operation)
             planned = self.failures.get(operation)
             return planned.popleft() if planned else None
+
+    @contextmanager
+    def in_progress(self, operation: str) -> Iterator[None]:
+        """While a request of the operation is responded to."""
+        with self._lock:
+            self.concurrent |= {frozenset((operation, other)) for other in self._in_progress}
+            self._in_progress.append(operation)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_progress.remove(operation)
 
     def _put(self, key: str, *, is_marker: bool) -> None:
         with self._lock:
@@ -289,6 +304,12 @@ def strict_s3() -> Iterator[StrictS3]:
             # Path style: /bucket/key
             key = unquote(url.path.partition("/")[2].partition("/")[2])
             operation = operation_of(self.command, query, self.headers.get("X-Amz-Target", ""))
+            with s3.in_progress(operation):
+                self.handle_operation(operation, key, query, body)
+
+        do_GET = do_POST = do_DELETE = do_PUT = respond
+
+        def handle_operation(self, operation: str, key: str, query: Query, body: bytes) -> None:
             failure = s3.failure(operation)
             if failure == s3.HANG_UP:
                 self.close_connection = True
@@ -299,8 +320,6 @@ def strict_s3() -> Iterator[StrictS3]:
                 return
             ended.wait(s3.latency_seconds + (failure or 0))
             self.send(*s3.respond(operation, key, query, body))
-
-        do_GET = do_POST = do_DELETE = do_PUT = respond
 
         def send(self, status: int, body: str) -> None:
             content = body.encode()
