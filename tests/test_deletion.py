@@ -270,13 +270,14 @@ def test_a_page_is_deleted_while_the_next_is_listed(app: Chalice, s3: StrictS3) 
 
 def test_memory_is_bounded_by_pages_and_not_by_versions() -> None:
     """A listing of many pages is deleted page by page: few deletions are ever pending."""
-    pending = most = 0
+    pending = most = submitted = 0
 
     class Client:
         def list_object_versions(self, **request: Any) -> Any:
             nonlocal most
             most = max(most, pending)
             number = int(request.get("KeyMarker", 0)) + 1
+            assert submitted == 2 * (number - 1)
             versions = [{"Key": str(i), "VersionId": str(number)} for i in range(1_000)]
             markers = {"NextKeyMarker": str(number), "NextVersionIdMarker": "x"}
             return {"Versions": versions, "IsTruncated": number < 40, **markers}
@@ -291,8 +292,9 @@ def test_memory_is_bounded_by_pages_and_not_by_versions() -> None:
         """Runs nothing until it is waited for."""
 
         def submit(self, work: Any, *args: Any) -> Any:
-            nonlocal pending
+            nonlocal pending, submitted
             pending += 1
+            submitted += 1
             return Deferred(work, args)
 
     class Deferred:
