@@ -65,7 +65,7 @@ def list_jobs(request: JobsRequest) -> Response:
     position, limit = paging.decode_cursor(request.cursor(), *scope), request.limit()
     db = aws.client("dynamodb", settings, request.seconds_left)
     items = jobs.list_jobs(db, settings, request.user_id, position, limit)
-    rows, next_position = paging.fit(items, jobs.row, jobs.position, limit)
+    rows, next_position = paging.fit(items, jobs.row, paging.escaped_bytes, jobs.position, limit)
     request.log["jobs"] = len(rows)
     members = {"jobs": response.encode_array(rows)}
     if next_position:
@@ -111,8 +111,8 @@ def get_job(request: JobsRequest) -> Response:
     rows, next_position = paging.fit(
         sorted(name for name in names if name > after),
         encode,
+        lambda members: paging.escaped_bytes(",".join(members)),
         lambda name: [name],
-        size=lambda row: paging.escaped_bytes(",".join(row)),
         reserved=paging.escaped_bytes(job_info),
     )
     results = [result for result, _ in rows if result]

@@ -30,8 +30,8 @@ def result_member(sign: Callable[[str], str], prefix: str, object_uuid: str) -> 
     """The object's member of `results`, encoded: the URLs of its two result files."""
     key = f"{prefix}results/{object_uuid}"
     # A URL is ASCII without quotes and backslashes, so it needs no escaping.
-    urls = (sign(f"{key}.json"), sign(f"{key}.min.json"))
-    return '%s:{"full":"%s","min":"%s"}' % (encode_basestring_ascii(object_uuid), *urls)  # noqa: UP031  shows the whole member
+    urls = f'"full":"{sign(key + ".json")}","min":"{sign(key + ".min.json")}"'
+    return encode_basestring_ascii(object_uuid) + ":{" + urls + "}"
 
 
 def object_member(sign: Callable[[str], str], prefix: str, object_uuid: str) -> str:

@@ -28,9 +28,9 @@ def escaped_bytes(text: str) -> int:
 def fit(
     items: Iterable[T],
     encode: Callable[[T], Row],
+    size: Callable[[Row], int],
     position: Callable[[T], list[str]],
     limit: int | None = None,
-    size: Callable[[Row], int] = escaped_bytes,  # type: ignore[assignment]  # right for Row = str
     reserved: int = 0,
 ) -> tuple[list[Row], list[str] | None]:
     """The encoded items that fit one response, and the position if more follow, else None.

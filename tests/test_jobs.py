@@ -22,7 +22,7 @@ def list_jobs(
     db: Any, settings: Settings, after: list[str] | None = None, limit: int | None = None
 ) -> tuple[Rows, list[str] | None]:
     items = jobs.list_jobs(db, settings, ALICE, after, limit)
-    rows, position = paging.fit(items, jobs.row, jobs.position, limit)
+    rows, position = paging.fit(items, jobs.row, paging.escaped_bytes, jobs.position, limit)
     return [json.loads(row) for row in rows], position
 
 

@@ -16,7 +16,7 @@ SCOPE = ("deployment", "alice", "list", "byDate")
 
 
 def fit_numbers(numbers: list[int], limit: int | None = None, reserved: int = 0) -> object:
-    return fit(numbers, str, lambda number: [str(number)], limit, reserved=reserved)
+    return fit(numbers, str, escaped_bytes, lambda n: [str(n)], limit, reserved)
 
 
 @given(texts=st.lists(st.text(), min_size=2, max_size=6))
@@ -27,7 +27,9 @@ def test_a_text_is_counted_as_lambda_escapes_it(texts: list[str]) -> None:
     for room, count in ((size, len(texts)), (size - 1, len(texts) - 1)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(paging, "ROOM_BYTES", room)
-            rows, position = fit(range(len(texts)), encoded.__getitem__, lambda i: [str(i)])
+            rows, position = fit(
+                range(len(texts)), encoded.__getitem__, escaped_bytes, lambda i: [str(i)]
+            )
         assert rows == encoded[:count]
         assert position == (None if count == len(texts) else [str(count - 1)])
 
@@ -61,7 +63,7 @@ def test_the_size_of_a_row_of_several_texts_can_be_given(monkeypatch: pytest.Mon
     def size(row: tuple[str, str]) -> int:
         return sum(map(escaped_bytes, row))
 
-    rows, position = fit("abc", lambda name: (name, '"'), lambda name: [name], size=size)
+    rows, position = fit("abc", lambda name: (name, '"'), size, lambda name: [name])
     assert (rows, position) == ([("a", '"'), ("b", '"')], ["b"])
 
 

@@ -635,7 +635,7 @@ def test_a_stub_that_came_back_is_shown_and_deleted(emulated: Aws, invoke: Invok
 
 
 def test_files_go_before_the_entry(emulated: Aws, invoke: Invoke) -> None:
-    """Without time, files may go and the entry stays: the user can see the job and ask again."""
+    """Without time, files may go and the entry stays, so that the user can delete it again."""
     emulated.put_job(ALICE, 1)
     emulated.put_objects(f"{ALICE}/1/a.png")
     answer = invoke("DELETE", "/jobs/delete", {"job-id": "1"}, seconds_left=2.9)
