@@ -17,8 +17,8 @@ ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build"
 
 SERVICES = ("dynamodb", "s3")
-# Nothing imports boto3's resources and transfers; only installers read the rest.
-LEFT_OUT = ["boto3", "s3transfer", "*.dist-info", "*.data", "dateutil/zoneinfo"]
+# Metadata for installers, and time zones that nothing uses.
+LEFT_OUT = ["*.dist-info", "*.data", "dateutil/zoneinfo"]
 # A constant, so that equal content gives equal bytes.
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
