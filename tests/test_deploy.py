@@ -1,6 +1,7 @@
 """`make deploy`, onto the emulated AWS."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from dev.package import ROOT
 def make_deploy(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     ours = {n: v for n, v in os.environ.items() if not n.startswith(("AWS_", "MAKE", "MFLAGS"))}
     return subprocess.run(
-        ["make", "deploy", *arguments],
+        [shutil.which("make") or "make", "deploy", *arguments],
         cwd=ROOT,
         env=ours | environ,
         capture_output=True,
@@ -59,6 +60,30 @@ def test_make_deploy_creates_a_stack_and_changes_only_what_is_given(tmp_path: Pa
         assert deploy(packaged) == both | {"AlarmEmail": ""}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "passed_on"),
+    [
+        ([], ["deploy"]),
+        (["STACK=", "REGION="], ["deploy"]),
+        (["STACK=a", "REGION=b"], ["deploy", "--stack-name", "a", "--region", "b"]),
+        (["ALARM_EMAIL="], ["deploy", "--parameter-overrides", 'AlarmEmail=""']),
+        (
+            ["ALLOWED_ORIGIN=*", "ALARM_EMAIL=a@b.c"],
+            ["deploy", "--parameter-overrides", 'AllowedOrigin="*" AlarmEmail="a@b.c"'],
+        ),
+    ],
+)
+def test_make_deploy_passes_on_what_is_given(
+    arguments: list[str], passed_on: list[str], tmp_path: Path
+) -> None:
+    sam = tmp_path / "sam"
+    sam.write_text('#!/bin/sh\n[ "$1" = --version ] || printf "<%s>\\n" "$@"\n')
+    sam.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = make_deploy(*environment(tmp_path), "--old-file=package", *arguments, PATH=path)
+    assert done.stdout.splitlines() == [f"<{argument}>" for argument in passed_on]
+
+
 def test_make_deploy_says_what_to_do_without_the_sam_cli(tmp_path: Path) -> None:
     for name in ("python", "uvx"):
         program = tmp_path / "bin" / name
@@ -66,6 +91,6 @@ def test_make_deploy_says_what_to_do_without_the_sam_cli(tmp_path: Path) -> None
         # Packaging works, uvx does not.
         program.write_text(f"#!/bin/sh\nexit {int(name == 'uvx')}\n")
         program.chmod(0o755)
-    done = make_deploy(*environment(tmp_path), PATH="/usr/bin:/bin")
+    done = make_deploy(*environment(tmp_path), PATH=str(tmp_path))
     assert done.returncode == 2
     assert "There is no sam in the PATH, and uvx could not install it. Install" in done.stderr
