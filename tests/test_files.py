@@ -97,20 +97,6 @@ def test_a_key_of_any_characters_goes(key: str, s3: Any, emulated: Aws) -> None:
     assert emulated.versions() == []
 
 
-def test_objects_of_many_pages_are_deleted(
-    s3: Any, emulated: Aws, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "KEYS_A_REQUEST", 3)
-    emulated.put_objects(*(f"{PREFIX}{number}" for number in range(50)))
-
-    def small_pages(operation: str, **request: Any) -> Any:
-        more = {"MaxKeys": 10} if operation == "list_object_versions" else {}
-        return getattr(s3, operation)(**request, **more)
-
-    assert delete(FakeS3(small_pages))["objects_deleted"] == 50
-    assert emulated.versions() == []
-
-
 def test_a_bucket_without_versions_is_emptied_too(s3: Any, emulated: Aws) -> None:
     suspended = {"Status": "Suspended"}
     emulated.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration=suspended)
