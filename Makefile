@@ -9,7 +9,7 @@ SAM_CLI := 1.170.0
 .PHONY: run test mutants soak bench package deploy audit secrets
 
 run: $(INSTALLED)
-	@$(BIN)/python -m dev.run
+	@$(BIN)/python -E -m dev.run
 
 test: $(INSTALLED)
 	$(BIN)/ruff check

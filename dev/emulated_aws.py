@@ -8,32 +8,44 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import boto3
+import yaml
 from botocore.config import Config
 
+from chalicelib.config import Settings
 from dev.processes import Process, child, free_port, wait_for
 
 REGION = "eu-central-1"
 TABLE = "job-requests"
 BUCKET = "job-files"
-INDEX = "byDate"
 PASSWORD = "Demo-Passw0rd"
 
-KEY_SCHEMA = [
-    {"AttributeName": "userId", "KeyType": "HASH"},
-    {"AttributeName": "jobId", "KeyType": "RANGE"},
-]
-INDEX_BY_DATE = {
-    "IndexName": INDEX,
-    "KeySchema": [KEY_SCHEMA[0], {"AttributeName": "date", "KeyType": "RANGE"}],
-    "Projection": {
-        "ProjectionType": "INCLUDE",
-        "NonKeyAttributes": ["jobName", "contentLength", "creditsSpent", "status"],
-    },
+NO_CONFIGURATION = {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
 }
 
 
+class _Loader(yaml.CSafeLoader):
+    """Reads what CloudFormation computes (!Ref, !Sub, ...) as null: none of it is needed here."""
+
+
+_Loader.add_multi_constructor("!", lambda *_: None)
+_PATH = Path(__file__).parent.parent / "resources.yaml"
+TEMPLATE: dict[str, Any] = yaml.load(_PATH.read_bytes(), _Loader)  # a SafeLoader
+
+
+def properties(resource: str) -> dict[str, Any]:
+    """The properties of a resource of resources.yaml."""
+    found: dict[str, Any] = TEMPLATE["Resources"][resource]["Properties"]
+    return found
+
+
+INDEX: str = properties("JobRequestsTable")["LocalSecondaryIndexes"][0]["IndexName"]
+
+
 class EmulatedAws(NamedTuple):
-    """Where the emulated AWS answers, a session with its credentials, and its process."""
+    """The emulated AWS's endpoint, a session with its credentials, and its process."""
 
     endpoint: str
     session: boto3.Session
@@ -55,9 +67,7 @@ class EmulatedAws(NamedTuple):
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": credentials.access_key,
             "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_EC2_METADATA_DISABLED": "true",
+            **NO_CONFIGURATION,
         }
 
 
@@ -68,10 +78,24 @@ class Pool(NamedTuple):
     client_id: str
 
 
+def ignore_shell() -> None:
+    """Remove what a developer's shell says about AWS, proxies and this API from the environment."""
+    settings = tuple(name.upper() for name in Settings._fields)
+    for name in set(os.environ) - {"AWS_CHALICE_CLI_MODE"}:
+        if name.startswith("AWS_") or name.upper().endswith("_PROXY") or name in settings:
+            del os.environ[name]
+    os.environ |= NO_CONFIGURATION
+
+
 @contextmanager
-def emulated_aws(folder: Path, **settings: str) -> Iterator[EmulatedAws]:
-    """ministack on a free port of 127.0.0.1; what it writes goes to the folder."""
-    port = free_port()
+def emulated_aws(
+    folder: Path, port: int = 0, *, remove: bool = False, **settings: str
+) -> Iterator[EmulatedAws]:
+    """ministack on a port of 127.0.0.1 (0: a free one); what it writes goes to the folder.
+
+    With remove, the folder is removed if this process ends without leaving the context.
+    """
+    port = port or free_port()
     environ = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -83,26 +107,32 @@ def emulated_aws(folder: Path, **settings: str) -> Iterator[EmulatedAws]:
         "SFTP_ENABLED": "0",
         **settings,
     }
-    ministack = Path(sys.executable).parent / "ministack"
-    with child([ministack], environ, folder / "ministack.log") as process:
-        endpoint = f"http://127.0.0.1:{port}"
-        wait_for(f"{endpoint}/_ministack/health", process)
-        yield EmulatedAws(endpoint, boto3.Session("test", "test", region_name=REGION), process)
+    emulator = Path(__file__).parent / "emulator.py"
+    command: list[str | Path] = [sys.executable, "-I", emulator, *([folder] if remove else [])]
+    with child(command, environ, folder / "ministack.log") as process:
+        session = boto3.Session("test", "test", region_name=REGION)
+        aws = EmulatedAws(f"http://127.0.0.1:{port}", session, process)
+        wait_for(f"{aws.endpoint}/_ministack/health", process)
+        yield aws
+
+
+def api_environ(aws: EmulatedAws, pool_arn: str) -> dict[str, str]:
+    """The variables of the API on that AWS."""
+    return {
+        "USER_POOL_ARN": pool_arn,
+        "JOB_REQUESTS_TABLE": TABLE,
+        "JOB_FILES_BUCKET": BUCKET,
+        "JOB_LIST_INDEX": INDEX,
+        **aws.environ,
+    }
 
 
 def create_table(dynamodb: Any, table: str = TABLE) -> None:
     """The table of jobs, with its index by date."""
-    dynamodb.create_table(
-        TableName=table,
-        KeySchema=KEY_SCHEMA,
-        AttributeDefinitions=[
-            {"AttributeName": "userId", "AttributeType": "S"},
-            {"AttributeName": "jobId", "AttributeType": "N"},
-            {"AttributeName": "date", "AttributeType": "S"},
-        ],
-        LocalSecondaryIndexes=[INDEX_BY_DATE],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    names = ("AttributeDefinitions", "BillingMode", "KeySchema", "LocalSecondaryIndexes")
+    # Without protection and backups: the emulated table may go at any time.
+    settings = {name: properties("JobRequestsTable")[name] for name in names}
+    dynamodb.create_table(TableName=table, **settings)
 
 
 def create_bucket(s3: Any, bucket: str = BUCKET) -> None:
@@ -110,22 +140,31 @@ def create_bucket(s3: Any, bucket: str = BUCKET) -> None:
     s3.create_bucket(
         Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name}
     )
-    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    rule = {"AllowedMethods": ["GET", "HEAD"], "AllowedOrigins": ["*"]}
-    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
+    settings = properties("JobFilesBucket")
+    s3.put_bucket_versioning(
+        Bucket=bucket, VersioningConfiguration=settings["VersioningConfiguration"]
+    )
+    rules = [
+        {
+            "AllowedOrigins": [TEMPLATE["Parameters"]["AllowedOrigin"]["Default"]],
+            "AllowedMethods": rule["AllowedMethods"],
+            "AllowedHeaders": rule["AllowedHeaders"],
+            # CloudFormation's names differ from the API's.
+            "ExposeHeaders": rule["ExposedHeaders"],
+            "MaxAgeSeconds": rule["MaxAge"],
+        }
+        for rule in settings["CorsConfiguration"]["CorsRules"]
+    ]
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": rules})
 
 
 def create_pool(cognito: Any) -> Pool:
-    """A user pool whose ID tokens are good for a day."""
-    pool = cognito.create_user_pool(PoolName="jobs")["UserPool"]
+    """A user pool whose ID tokens are valid for a day."""
+    settings = {k: v for k, v in properties("UserPool").items() if k != "DeletionProtection"}
+    pool = cognito.create_user_pool(PoolName="jobs", **settings)["UserPool"]
     client = cognito.create_user_pool_client(
-        UserPoolId=pool["Id"],
+        **properties("UserPoolClient") | {"UserPoolId": pool["Id"]},
         ClientName="frontend",
-        ExplicitAuthFlows=[
-            "ALLOW_USER_SRP_AUTH",
-            "ALLOW_USER_PASSWORD_AUTH",
-            "ALLOW_REFRESH_TOKEN_AUTH",
-        ],
         IdTokenValidity=24,
         TokenValidityUnits={"IdToken": "hours"},
     )["UserPoolClient"]

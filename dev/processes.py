@@ -1,5 +1,6 @@
 """Child processes and ports: what is started here is ended here."""
 
+import errno
 import os
 import signal
 import socket
@@ -10,6 +11,8 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+
+from chalicelib.errors import ConfigError
 
 START_SECONDS = 30
 STOP_SECONDS = 5
@@ -24,11 +27,16 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def check_free(port: int) -> None:
-    """Raises OSError where the port of 127.0.0.1 cannot be listened on."""
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
+def check_free(port: int, host: str = "127.0.0.1") -> None:
+    """Raises ConfigError, with the reason, if the port cannot be listened on."""
+    try:
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        reason = "is taken" if taken else f"of {host} cannot be used ({error})"
+        raise ConfigError(f"Port {port} {reason}.") from error
 
 
 @contextmanager
@@ -38,13 +46,13 @@ def child(
     """A child process with exactly this environment, ended with all that it started.
 
     Its output goes to the log, or where ours goes. It is in a process group of its own, so that
-    Ctrl-C reaches it only through us, when what uses it has ended.
+    Ctrl-C reaches it only through us, when what uses it has ended. Its standard input ends with us.
     """
     with log.open("wb") if log else nullcontext() as output:
         process = subprocess.Popen(
             command,
             env=environ,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -62,19 +70,21 @@ def stop(process: Process) -> None:
             os.killpg(process.pid, sent)
         with suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
+    if process.stdin:
+        process.stdin.close()
 
 
 def wait_for(url: str, process: Process, token: str = "") -> int:
-    """The status of the URL's first answer, to a request with the token as Authorization.
+    """The status of the URL's first response, to a request with the token as Authorization.
 
-    Raises RuntimeError where the process ends before, or START_SECONDS have passed.
+    Raises RuntimeError if the process ends before, or START_SECONDS have passed.
     """
     request = urllib.request.Request(url, headers={"Authorization": token})
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
-                return int(answer.status)
+            with urllib.request.urlopen(request, timeout=5) as response:
+                return int(response.status)
         except urllib.error.HTTPError as error:
             return error.code
         except OSError:

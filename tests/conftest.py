@@ -14,8 +14,19 @@ from moto import mock_aws
 from chalicelib import aws
 from chalicelib.config import Settings, load_settings
 from dev import package
-from dev.emulated_aws import BUCKET, INDEX, REGION, TABLE, create_bucket, create_table
+from dev.emulated_aws import (
+    BUCKET,
+    INDEX,
+    REGION,
+    TABLE,
+    create_bucket,
+    create_table,
+    ignore_shell,
+)
 from tests import openapi
+
+# Here, before any test module: boto3, urllib and child processes read the environment.
+ignore_shell()
 
 ENVIRON = {
     "USER_POOL_ARN": "arn:aws:cognito-idp:eu-central-1:123456789012:userpool/eu-central-1_Abc123",

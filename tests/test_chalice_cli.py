@@ -1,19 +1,167 @@
-"""dev/chalice_cli.py: what Chalice's commands check before they load the app."""
+"""Chalice's own commands, typed in a fresh copy of the project, in a shell without variables."""
 
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from chalicelib.errors import ConfigError
-from dev.chalice_cli import check_policy
 from dev.package import ROOT
+from dev.processes import free_port
+from tests.conftest import ENVIRON
+from tests.test_run import HOSTILE, children, is_alive
+
+CHALICE = Path(sys.executable).parent / "chalice"
+START_SECONDS = 60
+slow = pytest.mark.skipif("CI" not in os.environ, reason="takes half a minute: only with CI set")
 
 
-def test_a_policy_has_to_be_filled_in(tmp_path: Path) -> None:
-    path = tmp_path / "policy-prod.json"
-    policy = (ROOT / ".chalice" / "policy-prod.json").read_text()
-    path.write_text(policy)
-    with pytest.raises(ConfigError, match="json still says FILL IN"):
-        check_policy(path)
-    path.write_text(policy.replace("FILL IN", "arn:aws:dynamodb:"))
-    check_policy(path)
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The project's files without what git ignores."""
+    folder = tmp_path / "project"
+    for name in (".chalice", "chalicelib", "dev"):
+        ignored = shutil.ignore_patterns("__pycache__", "deployments")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for name in ("app.py", "requirements.txt", "resources.yaml"):
+        shutil.copy(ROOT / name, folder)
+    return folder
+
+
+def environ(copy: Path, **variables: str) -> dict[str, str]:
+    nothing = {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(copy.parent)}
+    return {"PATH": os.environ["PATH"], **nothing, **variables}
+
+
+def run(copy: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [CHALICE, *arguments],
+        cwd=copy,
+        env=environ(copy, **variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], message: str) -> None:
+    assert done.returncode != 0
+    [line] = done.stderr.strip().splitlines()
+    assert message in line
+
+
+@pytest.mark.parametrize("command", [["deploy"], ["package", "out"]])
+def test_stage_dev_is_not_deployed(command: list[str], copy: Path) -> None:
+    done = run(copy, *command)
+    assert_one_line(done, f"Use chalice {command[0]} --stage prod, or make deploy")
+
+
+@pytest.mark.parametrize(
+    "command", [["deploy"], ["package", "out"], ["package", "--pkg-format", "terraform", "out"]]
+)
+@pytest.mark.parametrize("left", ["config.json", "policy-prod.json"])
+def test_stage_prod_is_refused_until_it_is_filled_in(
+    command: list[str], left: str, copy: Path
+) -> None:
+    for path in (copy / ".chalice").iterdir():
+        if path.name != left:
+            path.write_text(path.read_text().replace("FILL IN", "filled in"))
+    done = run(copy, *command, "--stage", "prod", AWS_DEFAULT_REGION="eu-central-1")
+    assert_one_line(done, f".chalice/{left} still says FILL IN.")
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"USER_POOL_ARN": "x"}, "USER_POOL_ARN is 'x'. It must be the ARN of"),
+        ({"JOB_FILES_BUCKET": ""}, "JOB_FILES_BUCKET is not set. It must be the name of"),
+        ({"AWS_REGION": ""}, "AWS_REGION is not set, and no AWS profile names a region."),
+        ({"AWS_ACCESS_KEY_ID": ""}, "There are no AWS credentials. Set AWS_ACCESS_KEY_ID and"),
+        ({"AWS_REGION": "", "AWS_PROFILE": "nope"}, "The config profile (nope) could not be"),
+        ({"AWS_REGION": "", "AWS_CONFIG_FILE": __file__}, "Unable to parse config file"),
+    ],
+)
+@pytest.mark.parametrize("reloader", ["--autoreload", "--no-autoreload"])
+def test_chalice_local_says_what_is_wrong_in_one_line(
+    variables: dict[str, str], message: str, reloader: str, copy: Path
+) -> None:
+    done = run(copy, "local", reloader, "--port", str(free_port()), **ENVIRON | variables)
+    assert_one_line(done, message)
+
+
+def test_a_taken_port_is_said_in_one_line(copy: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run(copy, "local", "--port", str(port))
+    assert_one_line(done, f"Port {port} is taken. Choose another one: chalice local --port 8001")
+
+
+@slow
+def test_chalice_local_serves_demo_data_reloads_and_ends(copy: Path, tmp_path: Path) -> None:
+    port = free_port()
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [CHALICE, "local", "--port", str(port)],
+            cwd=copy,
+            env=environ(copy, **HOSTILE),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        lines = wait_for_start(log, 1)
+        assert lines[0] == f"ready: http://127.0.0.1:{port}"
+        listed, job, url, deleted = call(lines)
+        assert listed.startswith('{"jobs":[{"job_id":12,')
+        assert '"results":{"' in job
+        assert url.startswith('{"url":"http://127.0.0.1:')
+        assert deleted == '{"message":"Ok"}'
+        assert '"job_id":5,' not in call(lines)[0]
+        source = copy / "chalicelib" / "jobs.py"
+        source.write_text(source.read_text().replace("Unknown status", "Changed status"))
+        lines = wait_for_start(log, 2)
+        listed = call(lines)[0]
+        assert "Changed status" in listed
+        assert '"job_id":5,' in listed
+        started = children(process.pid)
+        assert len(started) == 2
+        token = Path(lines[1].partition("$(cat ")[2].partition(")")[0])
+        assert token.exists()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+    deadline = time.monotonic() + 10
+    while [pid for pid in started if is_alive(pid)] or token.parent.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+def wait_for_start(log: Path, times: int) -> list[str]:
+    """What it has printed when it started for the n-th time."""
+    deadline = time.monotonic() + START_SECONDS
+    while (text := log.read_text()).count("ready: ") < times or text.count("delete?") < times:
+        assert time.monotonic() < deadline, text
+        time.sleep(0.1)
+    lines = text.splitlines()
+    last = max(index for index, line in enumerate(lines) if line.startswith("ready: "))
+    if times == 1:
+        # The first bytecode of a fresh clone may be taken for a change.
+        assert set(lines[:last]) <= {"Restarting local dev server."}
+    return lines[last : last + 5]
+
+
+def call(lines: list[str]) -> list[str]:
+    """The responses to the printed commands."""
+    return [
+        subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout
+        for line in lines
+        if line.startswith("curl ")
+    ]

@@ -2,10 +2,7 @@
 
 import base64
 import json
-import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,11 +24,9 @@ from dev.emulated_aws import (
     emulated_aws,
     log_in,
 )
-from dev.package import ROOT
 from dev.processes import free_port, wait_for
 from dev.run import local_api
 from tests import openapi
-from tests.conftest import ENVIRON
 
 EMAIL = "alice@example.com"
 JOB_WITH_IMAGES = 7
@@ -304,26 +299,40 @@ def test_the_log_names_no_file(running: Running) -> None:
     assert "tax.pdf" not in log
 
 
-@pytest.mark.parametrize(
-    ("missing", "message"),
-    [
-        ("JOB_FILES_BUCKET", "JOB_FILES_BUCKET is not set. It must be the name of"),
-        ("AWS_REGION", "AWS_REGION is not set, and no AWS profile names a region. It must be"),
-        ("AWS_ACCESS_KEY_ID", "There are no AWS credentials. Set AWS_ACCESS_KEY_ID and"),
-    ],
-)
-def test_it_does_not_start_without_what_it_needs(missing: str, message: str) -> None:
-    nothing = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-    environ = ENVIRON | nothing | {"PATH": os.environ["PATH"], "AWS_EC2_METADATA_DISABLED": "true"}
-    del environ[missing]
-    done = subprocess.run(
-        [Path(sys.executable).parent / "chalice", "local", "--stage", "local", "--no-autoreload"],
-        cwd=ROOT,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
+def exchange(running: Running, request: bytes) -> bytes:
+    """All that the server sends before it closes the connection."""
+    with socket.create_connection(("127.0.0.1", urlsplit(running.url).port), 10) as connection:
+        connection.sendall(request)
+        return connection.makefile("rb").read()
+
+
+def test_head_has_no_body_and_keeps_the_connection(running: Running) -> None:
+    received = exchange(
+        running,
+        b"HEAD /jobs/list HTTP/1.1\r\n\r\nGET /jobs HTTP/1.1\r\nConnection: close\r\n\r\n",
     )
-    assert done.returncode == 2
-    assert message in done.stderr.strip().splitlines()[-1]
+    head, other, body = received.split(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 405 ")
+    assert b"X-Request-Id: " in head
+    assert other.startswith(b"HTTP/1.1 403 ")
+    assert body == b'{"message": "Missing Authentication Token"}'
+
+
+@pytest.mark.parametrize(
+    "headers", ["Content-Length: x", "Content-Length: -1", "Content-Length: 1\r\nContent-Length: 2"]
+)
+def test_a_bad_content_length_gets_400_and_a_close(headers: str, running: Running) -> None:
+    received = exchange(running, f"DELETE /jobs/delete HTTP/1.1\r\n{headers}\r\n\r\n".encode())
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert received.endswith(b'\r\n\r\n{"message": "Bad Request"}')
+    assert b"Access-Control-Allow-Origin: *" in received
+
+
+def test_a_chunked_delete_gets_one_response(running: Running) -> None:
+    received = exchange(
+        running,
+        b"DELETE /jobs/delete HTTP/1.1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        b"3\r\nabc\r\n0\r\n\r\n",
+    )
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert received.startswith(b"HTTP/1.1 401 ")

@@ -182,7 +182,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             token = log_in(cognito, pool, ALICE)["IdToken"]
             running = Running(page, api, proxy, log, aws, pool, alice, token)
             for job_id, job in enumerate(demo.demo_jobs(), start=1):
-                # The page shows the job of 1,000 files as it shows the others.
+                # The page shows the job of 300 files as it shows the others.
                 if len(job.files) < 100:
                     running.put_job(job_id, job)
             yield running

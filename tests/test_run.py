@@ -14,17 +14,28 @@ from pathlib import Path
 
 import pytest
 
+from dev.emulated_aws import PASSWORD
 from dev.processes import free_port
 
 ROOT = Path(__file__).parent.parent
 READY_SECONDS = 60
+# A shell that would break each of the programs, if they read it.
+HOSTILE = {
+    "http_proxy": "http://127.0.0.1:9",
+    "https_proxy": "http://127.0.0.1:9",
+    "AWS_PROFILE": "nope",
+    "AWS_CONFIG_FILE": __file__,
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    "ALLOWED_ORIGIN": "nonsense",
+    "PYTHONPATH": "/nonexistent",
+}
 
 
 def start(port: int | str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "dev.run"],
+        [sys.executable, "-E", "-m", "dev.run"],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "PORT": str(port)},
+        env={"PATH": os.environ["PATH"], "PORT": str(port)} | HOSTILE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -38,7 +49,7 @@ def read_until_ready(process: subprocess.Popen[str]) -> list[str]:
     assert process.stdout is not None
     for line in process.stdout:
         lines.append(line.rstrip("\n"))
-        if line.startswith("page: "):
+        if line.startswith("Ctrl-C ends "):
             return lines
     raise AssertionError("\n".join(lines))
 
@@ -52,11 +63,10 @@ def children(pid: int) -> list[int]:
 
 
 def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    """Whether the process runs; an orphan that has ended may stay listed as a zombie."""
+    command = ["ps", "-o", "stat=", "-p", str(pid)]
+    state = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return state != "" and not state.startswith("Z")
 
 
 @pytest.mark.parametrize(
@@ -77,11 +87,14 @@ def test_it_serves_what_it_says_and_ends_with_all_that_it_started(
             subprocess.run(["bash", "-c", curl], capture_output=True, text=True, check=True).stdout
             for curl in curls
         ]
-        assert ready + 5 == len(lines) - 1
-        with urllib.request.urlopen(lines[-1].removeprefix("page: ")) as page:
+        assert lines[ready + 1 : ready + 5] == curls
+        assert f"page: http://127.0.0.1:{port + 1}" in lines
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"http://127.0.0.1:{port + 1}") as page:
             assert b"<title>Jobs</title>" in page.read()
+        variables = dict(line.split("=", 1) for line in lines if line.startswith("COGNITO_"))
         started = children(process.pid)
-        assert len(started) >= 2
+        assert len(started) >= 3
         process.send_signal(stopped_by)
         output, _ = process.communicate(timeout=20)
     finally:
@@ -91,7 +104,16 @@ def test_it_serves_what_it_says_and_ends_with_all_that_it_started(
     listed, job, url, deleted = answers
     assert listed.startswith('{"jobs":[{"job_id":12,')
     assert '"results":{"' in job
-    assert re.match(r'{"url":"http://127\.0\.0\.1:\d+/', url)
+    assert url.startswith(f'{{"url":"http://127.0.0.1:{port + 2}/')
+    assert variables == {
+        "COGNITO_ENDPOINT": f"http://127.0.0.1:{port + 2}",
+        "COGNITO_REGION": "eu-central-1",
+        # The same in each run.
+        "COGNITO_USER_POOL_ID": "eu-central-1_Local0001",
+        "COGNITO_CLIENT_ID": "local000000000000000000002",
+        "COGNITO_USER": "demo@example.com",
+        "COGNITO_PASSWORD": PASSWORD,
+    }
     assert deleted == '{"message":"Ok"}'
     assert output.endswith("Stopped.\n")
     assert process.returncode == 0
@@ -108,7 +130,7 @@ def test_it_ends_when_a_part_of_it_has_ended() -> None:
         [ministack] = [
             pid
             for pid in children(process.pid)
-            if re.search(rf"(?m)^ *{pid} .*ministack$", listed.stdout)
+            if re.search(rf"(?m)^ *{pid} .*emulator.py$", listed.stdout)
         ]
         os.kill(ministack, signal.SIGKILL)
         output, _ = process.communicate(timeout=20)
@@ -128,7 +150,7 @@ def test_a_taken_port_is_named_with_the_way_to_choose_another() -> None:
         process = start(port)
         output, _ = process.communicate(timeout=20)
     assert process.returncode == 1
-    assert output == f"Port {port} is taken. Choose another one: make run PORT={port + 1}\n"
+    assert output == f"Port {port} is taken. Choose another one: make run PORT={port + 10}\n"
     assert time.monotonic() - started < 10
 
 
@@ -143,15 +165,15 @@ def test_a_port_that_is_taken_meanwhile_is_named_too() -> None:
         output, _ = process.communicate(timeout=READY_SECONDS)
         other.shutdown()
     assert process.returncode == 1
-    assert f"Something else answers on port {port} by now. Choose another one: " in output
+    assert f"Another program responds on port {port} by now. Choose another one: " in output
     assert "ready: " not in output
 
 
-@pytest.mark.parametrize("port", ["abc", "0", "-1", "65536", "8000 "])
+@pytest.mark.parametrize("port", ["abc", "0", "-1", "65534", "8000 "])
 def test_a_port_that_is_none_is_said_with_what_it_must_be(port: str) -> None:
     process = start(port)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 1
     assert output == (
-        f"PORT is {port!r}. It must be a number from 1 to 65535: make run PORT=8001\n"
+        f"PORT is {port!r}. It must be a number from 1 to 65533: make run PORT=8010\n"
     )

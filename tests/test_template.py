@@ -16,7 +16,6 @@ from chalicelib import aws
 from chalicelib.config import load_settings
 from chalicelib.errors import ConfigError
 from dev.chalice_cli import PLACEHOLDER
-from dev.emulated_aws import INDEX_BY_DATE, KEY_SCHEMA
 from dev.package import ROOT
 from tests.conftest import ENVIRON
 
@@ -130,12 +129,6 @@ def test_an_origin_that_the_stack_takes_is_one_that_the_app_starts_with(template
         else:
             with pytest.raises(ConfigError, match="ALLOWED_ORIGIN is"):
                 load_settings(ENVIRON | {"ALLOWED_ORIGIN": origin})
-
-
-def test_the_table_is_the_one_that_is_developed_with(template: Json) -> None:
-    table = properties(template, "JobRequestsTable")
-    assert table["KeySchema"] == KEY_SCHEMA
-    assert table["LocalSecondaryIndexes"] == [INDEX_BY_DATE]
 
 
 def test_the_bucket_has_no_access_control_lists(template: Json) -> None:
