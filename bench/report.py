@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
-# Lambda gives a whole processor at 1,769 MB ("Configure Lambda function memory"), and takes so much
-# for a GB-second ("AWS Lambda pricing", x86, us-east-1).
+# Lambda gives a whole processor at 1,769 MB ("Configure Lambda function memory"). The price is
+# that of a GB-second ("AWS Lambda pricing", arm64, us-east-1).
 WHOLE_PROCESSOR_MB = 1769
-USD_A_GB_SECOND = 0.0000166667
+USD_A_GB_SECOND = 0.0000133334
 LIBRARIES = ("boto3", "botocore", "chalice")
 WIDTH, LABEL, BAR, LINE = 860, 330, 360, 46
 
@@ -55,12 +55,12 @@ def markdown(rows: list[Row], peaks: list[tuple[str, float, float]], rounds: int
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return "\n".join(
         [
-            "# Measured beside the usual boto3 way",
+            "# Compared with the usual boto3 way",
             "",
             "Written by `make bench`; medians of "
             f"{rounds} alternating rounds against one local stub of AWS.",
-            "Only the ratios mean anything elsewhere. `bench/run.py` says what each row does.",
-            "Cold is from the process's start to its first answer, of the zips as shipped; "
+            "Only the ratios carry over to other machines. `bench/run.py` says what each row does.",
+            "Cold is from the start of the process to its first response, of the zips as shipped; "
             "but for delete",
             "the boto3 way got bytecode too, and in the row of bare Chalice that app stands in its "
             "place.",
@@ -76,7 +76,7 @@ def markdown(rows: list[Row], peaks: list[tuple[str, float, float]], rounds: int
             "Computed: this API's time at Lambda's share of a processor (a whole one at "
             f"{WHOLE_PROCESSOR_MB:,} MB),",
             f"and what a million calls cost at {USD_A_GB_SECOND:.10f} USD a GB-second "
-            "(x86, us-east-1), beside 0.20 USD for the requests.",
+            "(arm64, us-east-1), plus 0.20 USD for the requests.",
             "",
             *on_lambda([row for row in rows if row.title.endswith("warm")]),
             "",

@@ -1,6 +1,7 @@
 """The same four routes in the usual way, as boto3's and Chalice's documentation show it."""
 
 import os
+from datetime import UTC, datetime, timedelta
 
 import boto3
 from boto3.dynamodb.conditions import Key
@@ -51,12 +52,13 @@ def get_job():
                     "full": presigned_url(f"{key}.json"),
                     "min": presigned_url(f"{key}.min.json"),
                 }
-    return {"job_info": job_info(item), "results": results}
+    return {"job_info": job_info(item), "results": results, "expires_at": expires_at()}
 
 
 @app.route("/jobs/get-object-url", authorizer=users)
 def get_object_url():
-    return {"url": presigned_url(f"{user_id()}/{parameter('job-id')}/{parameter('object-uuid')}")}
+    url = presigned_url(f"{user_id()}/{parameter('job-id')}/{parameter('object-uuid')}")
+    return {"url": url, "expires_at": expires_at()}
 
 
 @app.route("/jobs/delete", methods=["DELETE"], authorizer=users)
@@ -76,6 +78,10 @@ def parameter(name):
     if not value:
         raise BadRequestError(f"The {name} query parameter is missing")
     return value
+
+
+def expires_at():
+    return (datetime.now(UTC) + timedelta(seconds=3600)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def presigned_url(key):

@@ -1,6 +1,7 @@
 """A job's item as the API's JSON has it: a copy, as the peer is packaged by itself."""
 
 FINISHED = {"success", "success_credits_restored", "success_credits_not_restored"}
+FINAL = FINISHED | {"failed", "failed_critical"}
 STATUS_MEANINGS = {
     "uploading": "Waiting for the files to be uploaded",
     "queued": "Waiting in the queue to be processed",
@@ -25,8 +26,7 @@ def base_information(item):
         "date": item["date"],
         "total_size": number(item["contentLength"]),
         "credits_spent": number(item["creditsSpent"]),
-        "status": item["status"],
-        "status_meaning": status_meaning(item["status"]),
+        **status_members(item["status"]),
     }
 
 
@@ -42,14 +42,22 @@ def job_info(item):
         "object_uuid_names": item["objectUuidNames"],
         "media_length": {name: number(n) for name, n in item["mediaLength"].items()},
         "failed_to_process": item["failedToProcess"],
-        "status": item["status"],
+        **status_members(item["status"]),
     }
 
 
-def status_meaning(status):
+def status_members(status):
+    progress = None
+    meaning = STATUS_MEANINGS.get(status, "Unknown status")
     if status.startswith("processing_"):
-        return f"Being processed, {status.removeprefix('processing_')} done"
-    return STATUS_MEANINGS.get(status, "Unknown status")
+        progress = int(status.removeprefix("processing_").removesuffix("%"))
+        meaning = f"Being processed, {progress}% done"
+    return {
+        "status": status,
+        "status_meaning": meaning,
+        "progress": progress,
+        "finished": status in FINAL,
+    }
 
 
 def number(value):
