@@ -112,6 +112,9 @@ def emulated_aws(
     with child(command, environ, folder / "ministack.log") as process:
         session = boto3.Session("test", "test", region_name=REGION)
         aws = EmulatedAws(f"http://127.0.0.1:{port}", session, process)
+        # boto3 reads the models of the services while ministack starts.
+        for service in ("cognito-idp", "dynamodb", "s3"):
+            aws.client(service)
         wait_for(f"{aws.endpoint}/_ministack/health", process)
         yield aws
 
