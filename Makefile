@@ -47,7 +47,7 @@ package: $(INSTALLED)
 # The SAM CLI of uvx has an environment of its own: its dependencies conflict with ours.
 deploy: package
 	@export SAM_CLI_TELEMETRY=0; \
-	sam=$$(command -v sam) || sam="$(BIN)/uvx --quiet --python $(BIN)/python --from aws-sam-cli==$(SAM_CLI) sam"; \
+	sam=$$(command -v sam) || sam="$(BIN)/uvx --quiet --system-certs --python $(BIN)/python --from aws-sam-cli==$(SAM_CLI) sam"; \
 	$$sam --version || { echo "There is no sam in the PATH, and uvx could not install it. Install the AWS SAM CLI, and run make deploy again." >&2; exit 1; }; \
 	region=$${REGION:-$$AWS_REGION}; \
 	parameters="$${ALLOWED_ORIGIN+AllowedOrigin=\"$$ALLOWED_ORIGIN\" }$${ALARM_EMAIL+AlarmEmail=\"$$ALARM_EMAIL\"}"; \
@@ -58,5 +58,5 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements-dev.txt)
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt -r requirements-dev.txt
+	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python -r requirements.txt -r requirements-dev.txt
 	@touch $@
