@@ -1,5 +1,6 @@
 """What `chalice local`, `deploy` and `package` do before they load the app."""
 
+import logging
 import os
 import signal
 import sys
@@ -97,6 +98,8 @@ def prepare_local(options: dict[str, Any]) -> None:
     """Start the emulated AWS if no user pool is named, and patch the server."""
     # At once: what follows takes time, and new files of bytecode would reload the server.
     reloader.patch()
+    # Its INFO lines say where credentials and endpoints were found.
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     from dev import local_server
     from dev.processes import check_free
 

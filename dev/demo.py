@@ -3,7 +3,6 @@
 import atexit
 import http.client
 import json
-import logging
 import os
 import shlex
 import shutil
@@ -94,8 +93,6 @@ def start(url: str) -> list[str]:
     Sets the environment of the API for it, and returns the lines to print when the API is ready.
     """
     ignore_shell()
-    # Its INFO lines say where credentials were found.
-    logging.getLogger("botocore").setLevel(logging.WARNING)
     folder = Path(tempfile.mkdtemp(prefix="jobs-"))
     running = ExitStack()
     atexit.register(running.close)
