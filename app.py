@@ -1,4 +1,4 @@
-"""The jobs API: its four routes. Each step is one hop away, in chalicelib/."""
+"""The jobs API: its four routes. What they use is in chalicelib/."""
 
 import gc
 import os
@@ -19,8 +19,8 @@ if "AWS_CHALICE_CLI_MODE" in os.environ:
 
     prepare()
 
-# A list of 10,000 jobs makes 70,000 dicts, none of them in a cycle: with the default threshold of
-# 700 the garbage collector walks them again and again.
+# Run the garbage collector less often: a list of 10,000 jobs makes 70,000 dicts, none of them in a
+# cycle, and with the default threshold of 700 it walks them again and again.
 gc.set_threshold(100_000)
 settings = load_settings(os.environ)
 response.configure_log(settings.log_level)
@@ -90,7 +90,13 @@ def get_job(request: JobsRequest) -> Response:
     signed_at = urls.window_start(time.time(), settings)
     access_key, _, token = credentials = aws.credentials()
     etag = response.etag(
-        jobs.fingerprint(item), *scope, after, str(signed_at), access_key, token or ""
+        jobs.fingerprint(item),
+        *scope,
+        after,
+        repr(settings),
+        str(signed_at),
+        access_key,
+        token or "",
     )
     if request.has_current(etag):
         return response.not_modified(etag)

@@ -15,10 +15,10 @@ from chalicelib.errors import BUSY, ApiError, ConfigError
 # slow response is waited for, and no attempt runs past Lambda's end.
 CONNECT_SECONDS = 1.0
 READ_SECONDS = (10.0, 5.0, 2.0)
-RESERVE_SECONDS = 0.5
+RESERVE_SECONDS = 0.5  # for the response
 ATTEMPTS = 4
 UNTIL_TIME_IS_OVER = 1_000_000
-MAX_PAUSE_SECONDS = 2.0
+MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 2.0
 PARALLEL_REQUESTS = 8
 # Transient errors of DynamoDB and S3, in addition to all with a status of 500 or above.
 TRANSIENT_CODES = {
@@ -48,7 +48,7 @@ TRANSIENT_CODES = {
 }
 
 # botocore's Session.create_client is not thread-safe, and chalice local has many threads.
-_making = threading.RLock()
+_session_lock = threading.RLock()
 
 # Access key, secret key, and a session token where they are temporary, as Lambda's are.
 Credentials = tuple[str, str, str | None]
@@ -59,15 +59,15 @@ def client(
 ) -> Any:
     """A client of "dynamodb" or "s3": botocore's operations, retried within the request's time.
 
-    A transient error is retried up to `attempts` times, and only while time is left; then ApiError
-    (503) is raised. Any other ClientError is raised at once. Items are in DynamoDB's own JSON,
-    e.g. {"jobId": {"N": "1"}}.
+    After a transient error the request is sent again, up to `attempts` times in all and only while
+    time is left; then ApiError (503) is raised. Any other ClientError is raised at once. Items are
+    in DynamoDB's own JSON, e.g. {"jobId": {"N": "1"}}.
     """
     return _RetryingClient(partial(_client, settings, name), seconds_left, attempts)
 
 
 class _RetryingClient:
-    # botocore's own retries know no deadline.
+    # botocore's own retries cannot be limited by a deadline.
 
     def __init__(
         self, make_client: Callable[[float], Any], seconds_left: Callable[[], float], attempts: int
@@ -116,10 +116,12 @@ def pause(
     """
     from random import uniform
 
+    # Shortened to what leaves time for another request, so that none is given up too early.
+    room = seconds_left() - (CONNECT_SECONDS + READ_SECONDS[-1] + RESERVE_SECONDS)
+    if room < MIN_PAUSE_SECONDS:
+        raise ApiError(503, BUSY) from cause
     # Full jitter: "Exponential Backoff And Jitter", AWS Architecture Blog.
-    wait = uniform(0, min(seconds, MAX_PAUSE_SECONDS))  # noqa: S311  not for cryptography
-    _read_seconds(seconds_left() - wait, cause)
-    time.sleep(wait)
+    time.sleep(uniform(0, min(seconds, MAX_PAUSE_SECONDS, room)))  # noqa: S311  not for cryptography
 
 
 def _read_seconds(seconds_left: float, cause: Exception | None = None) -> float:
@@ -132,7 +134,7 @@ def _read_seconds(seconds_left: float, cause: Exception | None = None) -> float:
 
 def region(settings: Settings) -> str:
     """The region of the environment, else of botocore's configuration. Raises ConfigError."""
-    with _making:
+    with _session_lock:
         named = settings.region or _session().get_config_variable("region")
     if not named:
         raise ConfigError(
@@ -143,14 +145,14 @@ def region(settings: Settings) -> str:
 
 
 def credentials() -> Credentials:
-    """The credentials now in force: the environment's, as in Lambda, else botocore's."""
+    """The current credentials: the environment's, as in Lambda, else botocore's."""
     access_key = os.environ.get("AWS_ACCESS_KEY_ID")
     secret_key = os.environ.get("AWS_SECRET_ACCESS_KEY")
     if access_key and secret_key:
         # botocore reads the older name first.
         token = os.environ.get("AWS_SECURITY_TOKEN") or os.environ.get("AWS_SESSION_TOKEN")
         return access_key, secret_key, token
-    with _making:
+    with _session_lock:
         found = _session().get_credentials()
     if found is None:
         raise ConfigError(
@@ -182,7 +184,7 @@ def _client(settings: Settings, name: str, read_seconds: float) -> Any:
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=PARALLEL_REQUESTS,
     )
-    with _making:
+    with _session_lock:
         client = _session().create_client(name, region_name=region(settings), config=config)
     client.meta.events.register("before-parse.dynamodb", _parse_json)
     return client

@@ -2,9 +2,10 @@
 
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from json.encoder import encode_basestring_ascii
+from threading import Lock
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -78,10 +79,11 @@ class _Deletion:
         self.prefix = prefix
         self.log = log
         self.seconds_left = seconds_left
-        # Before each DeleteObjects: it doubles with each transient error, and halves without one.
+        # The wait before each DeleteObjects: doubled after a transient error, halved after none.
         self.pause_seconds = 0.0
-        # The codes of the errors that no retry would mend, each with the key.
+        # The codes of errors that are not transient, each with the key.
         self.refused: list[tuple[str, str]] = []
+        self.log_lock = Lock()
 
     def run(self, pool: Any) -> None:
         """Delete until a round has found nothing."""
@@ -92,10 +94,10 @@ class _Deletion:
             versions_found, deletions = self.start_deletions(pool)
             if round_number > 1 and not versions_found and not uploads.result():
                 return
-            self.log["uploads_aborted"] += sum(pool.map(self.abort, uploads.result()))
+            list(pool.map(self.abort, uploads.result()))
             uploads = pool.submit(self.list_uploads)
-            self.wait(deletions)
-            uploads.result()
+            for pending in (*deletions, uploads):
+                pending.result()
             if self.refused:
                 codes = dict(Counter(code for code, _ in self.refused))
                 raise RuntimeError(f"S3 refused to delete: {codes}, one is {self.refused[0][1]!r}")
@@ -116,17 +118,10 @@ class _Deletion:
             for version in page:
                 if _NOT_IN_XML.search(version["Key"]):
                     deletions.append(pool.submit(self.delete_one, version))
-            # So that memory stays bounded, however many pages there are.
+            # This bounds memory, however many pages there are.
             while len(deletions) > 2 * PARALLEL_REQUESTS:
-                self.wait([deletions.popleft()])
+                deletions.popleft().result()
         return found, deletions
-
-    def wait(self, deletions: Iterable[Any]) -> None:
-        """Wait for deletions, and count what they have deleted."""
-        for deletion in deletions:
-            objects, others = deletion.result()
-            self.log["objects_deleted"] += objects
-            self.log["versions_deleted"] += others
 
     def list_versions(self) -> Iterator[list[dict[str, Any]]]:
         """Pages of versions and delete markers."""
@@ -157,8 +152,8 @@ class _Deletion:
             markers = {"KeyMarker": decode(page["NextKeyMarker"])}
             markers["UploadIdMarker"] = page["NextUploadIdMarker"]
 
-    def abort(self, upload: dict[str, Any]) -> bool:
-        """Abort an upload; whether it was still there."""
+    def abort(self, upload: dict[str, Any]) -> None:
+        """Abort an upload."""
         key, upload_id = upload["Key"], upload["UploadId"]
         try:
             self.s3.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
@@ -166,39 +161,32 @@ class _Deletion:
             # Completed or aborted by somebody else: what it left is listed next.
             if _code(error) != "NoSuchUpload":
                 self.refused.append((_code(error), key))
-            return False
-        return True
+        else:
+            self.add_to_log(uploads_aborted=1)
 
-    def delete_batch(self, versions: list[dict[str, Any]]) -> tuple[int, int]:
-        """Delete versions by one request, and retry those with a transient error.
-
-        How many current objects were deleted, and how many older versions and delete markers.
-        """
+    def delete_batch(self, versions: list[dict[str, Any]]) -> None:
+        """Delete versions by one request, and retry those with a transient error."""
         pending = {(version["Key"], version["VersionId"]): version for version in versions}
-        deleted = dict(pending)
         while pending:
             if self.pause_seconds > 0.01:
                 pause(self.pause_seconds, self.seconds_left)
             codes = self.error_codes(list(pending))
-            refused = {each for each, code in codes.items() if code not in TRANSIENT_CODES}
-            for each in refused:
-                deleted.pop(each, None)
-                self.refused.append((codes[each], each[0]))
-            pending = {each: deleted[each] for each in codes if each in deleted}
+            self.count_deleted([pending[each] for each in pending if each not in codes])
+            self.refused += [(codes[at], at[0]) for at in codes if codes[at] not in TRANSIENT_CODES]
+            pending = {at: pending[at] for at in pending if codes.get(at) in TRANSIENT_CODES}
             self.pause_seconds = (
                 max(0.1, 2 * self.pause_seconds) if pending else self.pause_seconds / 2
             )
-        return _counts(deleted.values())
 
-    def delete_one(self, version: dict[str, Any]) -> tuple[int, int]:
+    def delete_one(self, version: dict[str, Any]) -> None:
         """Delete a version whose key XML cannot express: the key is in the URL here."""
         key, version_id = version["Key"], version["VersionId"]
         try:
             self.s3.delete_object(Bucket=self.bucket, Key=key, VersionId=version_id)
         except Exception as error:
             self.refused.append((_code(error), key))
-            return 0, 0
-        return _counts([version])
+        else:
+            self.count_deleted([version])
 
     def error_codes(self, versions: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """Request the deletion of versions; the codes of the errors by version."""
@@ -213,11 +201,16 @@ class _Deletion:
         errors = response.get("Errors", [])
         return {(error["Key"], error.get("VersionId", "null")): error["Code"] for error in errors}
 
+    def count_deleted(self, versions: list[dict[str, Any]]) -> None:
+        """Count current objects, and older versions and delete markers."""
+        objects = sum("Size" in version and version["IsLatest"] for version in versions)
+        self.add_to_log(objects_deleted=objects, versions_deleted=len(versions) - objects)
 
-def _counts(versions: Iterable[dict[str, Any]]) -> tuple[int, int]:
-    """How many of the versions are current objects, and how many are not."""
-    current = ["Size" in version and version["IsLatest"] for version in versions]
-    return sum(current), len(current) - sum(current)
+    def add_to_log(self, **counts: int) -> None:
+        """Add to the counts; by several threads at once."""
+        with self.log_lock:
+            for name, number in counts.items():
+                self.log[name] += number
 
 
 def _code(error: Exception) -> str:

@@ -208,7 +208,7 @@ def _to_number(text: str) -> int | float:
 
 
 def _to_python(attribute: Item) -> Any:
-    """An attribute's value, as boto3's TypeDeserializer returns it, but with plain numbers."""
+    """An attribute's value. Numbers are int or float; sets are lists of strings."""
     [(kind, value)] = attribute.items()
     if kind == "N":
         return _to_number(value)
