@@ -4,6 +4,7 @@ It refuses what S3 refuses, counts requests, and fails on demand: key by key, by
 limit of deletes a second, by responses that are late or never come.
 """
 
+import math
 import re
 import threading
 import time
@@ -11,11 +12,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
+from itertools import count, islice
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote_plus, unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
+
+from sortedcontainers import SortedDict
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 MOST_KEYS = 1_000
@@ -49,6 +52,8 @@ class StrictS3:
     def __init__(self) -> None:
         self.url = ""
         self.versions: dict[tuple[str, int], Version] = {}
+        # The same by their position in a listing.
+        self.order: Any = SortedDict()
         self.uploads: dict[tuple[str, str], None] = {}
         self.entry = True
         # Whether the entry was there whenever a file was: the promise of the API.
@@ -152,25 +157,22 @@ class StrictS3:
         with self._lock:
             version = Version(key, next(self._numbers), is_marker)
             self.versions[key, version.number] = version
+            self.order[version.position] = version
 
     def _list_versions(self, query: Query) -> Response:
-        latest: dict[str, int] = {}
-        for key, number in self.versions:
-            latest[key] = max(number, latest.get(key, 0))
-        after = (b"", 0)
+        after: tuple[bytes, float] = (b"", 0)
         if "key-marker" in query:
             # Without a version, the page begins behind all versions of the key.
             number = int(query.get("version-id-marker") or 0)
             after = query["key-marker"].encode(), -number
-        found = sorted(
-            (v for v in self.versions.values() if v.key.startswith(query["prefix"])),
-            key=lambda version: version.position,
-        )
-        found = [version for version in found if version.position > after]
+        after = max(after, (query["prefix"].encode(), -math.inf))
+        positions = self.order.irange(after, inclusive=(False, False))
+        found = [self.order[position] for position in islice(positions, self.page_size + 1)]
+        found = [version for version in found if version.key.startswith(query["prefix"])]
         page, more = found[: self.page_size], len(found) > self.page_size
         entries = "".join(
             f"<{tag}><Key>{listed(version.key, query)}</Key><VersionId>{version.number}</VersionId>"
-            f"<IsLatest>{'true' if latest[version.key] == version.number else 'false'}</IsLatest>"
+            f"<IsLatest>{str(self._is_latest(version)).lower()}</IsLatest>"
             f"<LastModified>2026-01-01T12:00:00.000Z</LastModified>"
             f"{'' if version.is_marker else '<Size>7</Size>'}</{tag}>"
             for version in page
@@ -239,8 +241,14 @@ class StrictS3:
             return "SlowDown"
         if not version_id:
             self.mark_deleted(key)
-        self.versions.pop((key, int(version_id or 0)), None)
+        version = self.versions.pop((key, int(version_id or 0)), None)
+        if version:
+            del self.order[version.position]
         return ""
+
+    def _is_latest(self, version: Version) -> bool:
+        newest = self.order.bisect_left((version.key.encode(), -math.inf))
+        return bool(self.order.peekitem(newest)[1] is version)
 
     def _takes(self, deletes: int) -> bool:
         """Whether the limit of deletes a second allows as many now."""
