@@ -35,6 +35,8 @@ def copy(tmp_path: Path) -> Path:
 
 def environ(copy: Path, **variables: str) -> dict[str, str]:
     nothing = {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(copy.parent)}
+    # Chalice's file watcher fails on a file of bytecode that is gone when it looks at it.
+    nothing["PYTHONDONTWRITEBYTECODE"] = "1"
     return {"PATH": os.environ["PATH"], **nothing, **variables}
 
 
@@ -42,8 +44,7 @@ def run(copy: Path, *arguments: str, **variables: str) -> subprocess.CompletedPr
     return subprocess.run(
         [CHALICE, *arguments],
         cwd=copy,
-        # Chalice's file watcher fails on a file of bytecode that is gone when it looks at it.
-        env=environ(copy, **variables) | {"PYTHONDONTWRITEBYTECODE": "1"},
+        env=environ(copy, **variables),
         capture_output=True,
         text=True,
         timeout=60,
