@@ -54,8 +54,7 @@ def run(copy: Path, *arguments: str, **variables: str) -> subprocess.CompletedPr
 
 def assert_one_line(done: subprocess.CompletedProcess[str], message: str) -> None:
     assert done.returncode != 0
-    # On a busy machine Chalice's reloader may start twice.
-    [line] = set(done.stderr.strip().splitlines()) - {"Restarting local dev server."}
+    [line] = done.stderr.strip().splitlines()
     assert message in line
 
 
