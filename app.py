@@ -32,7 +32,7 @@ app.api.cors = CORSConfig(
     expose_headers=["ETag", "Retry-After", "X-Request-Id"],
     max_age=600,
 )
-app.register_middleware(response.middleware(app.api.cors), "http")
+app.register_middleware(app.finish, "http")
 users = CognitoUserPoolAuthorizer("Users", provider_arns=[settings.user_pool_arn])
 # A cursor of one deployment is not valid in another.
 deployment = settings.user_pool_arn + settings.job_requests_table
@@ -53,6 +53,7 @@ def jobs_view(view: Callable[[JobsRequest], Response]) -> Callable[[], Response]
 
 
 # Each view imports what it needs: that makes the first response of a Lambda instance faster.
+# content_types=[] serves a GET whatever its Content-Type header: it has no body.
 
 
 @app.route("/jobs/list", methods=["GET"], authorizer=users, content_types=[])
@@ -63,17 +64,18 @@ def list_jobs(request: JobsRequest) -> Response:
 
     scope = (deployment, request.user_id, "list", settings.job_list_index)
     position, limit = paging.decode_cursor(request.cursor(), *scope), request.limit()
-    db = aws.client("dynamodb", settings, request.seconds_left)
+    db = aws.Client("dynamodb", settings, request.seconds_left)
     items = jobs.list_jobs(db, settings, request.user_id, position, limit)
-    rows, next_position = paging.fit(items, jobs.row, paging.escaped_bytes, jobs.position, limit)
+    rows, next_position = paging.fill_page(
+        items, jobs.row, paging.escaped_bytes, jobs.position, limit
+    )
     request.log["jobs"] = len(rows)
-    members = {"jobs": response.encode_array(rows)}
-    if next_position:
-        members["next_cursor"] = response.encode(paging.encode_cursor(next_position, *scope))
-    etag = response.etag(*members.values())
-    if request.has_current(etag):
+    encoded_jobs = response.array(rows)
+    next_cursor = paging.encode_cursor(next_position, *scope) if next_position else None
+    etag = response.etag(encoded_jobs, next_cursor)
+    if request.if_none_match(etag):
         return response.not_modified(etag)
-    return response.ok(members, etag)
+    return response.ok({"next_cursor": next_cursor}, etag, jobs=encoded_jobs)
 
 
 @app.route("/jobs/get", methods=["GET"], authorizer=users, content_types=[])
@@ -82,55 +84,55 @@ def get_job(request: JobsRequest) -> Response:
     """One job in full, with presigned URLs of its results once it has finished."""
     from chalicelib import files, jobs, urls
 
-    job_id, include_object_urls = request.job_id(), request.include_object_urls()
-    scope = (deployment, request.user_id, "get", str(job_id), str(include_object_urls))
-    [after] = paging.decode_cursor(request.cursor(), *scope) or [""]
-    db = aws.client("dynamodb", settings, request.seconds_left)
+    job_id, with_object_urls = request.job_id(), request.include_object_urls()
+    scope = (deployment, request.user_id, "get", str(job_id), str(with_object_urls))
+    position = paging.decode_cursor(request.cursor(), *scope)
+    db = aws.Client("dynamodb", settings, request.seconds_left)
     item = jobs.get_job(db, settings, request.user_id, job_id)
-    signed_at = urls.window_start(time.time(), settings)
-    access_key, _, token = credentials = aws.credentials()
+    credentials, signed_at = aws.credentials(), urls.window_start(time.time(), settings)
     etag = response.etag(
         jobs.fingerprint(item),
-        *scope,
-        after,
-        repr(settings),
-        str(signed_at),
-        access_key,
-        token or "",
+        scope,
+        position,
+        settings,
+        signed_at,
+        credentials.access_key,
+        credentials.token,
     )
-    if request.has_current(etag):
+    if request.if_none_match(etag):
         return response.not_modified(etag)
 
-    job_info = response.encode(jobs.job_info(item))
     sign = urls.signer(settings, aws.region(settings), credentials, signed_at)
     prefix = files.job_prefix(request.user_id, job_id)
-    finished = jobs.objects_with_results(item)
-    names = jobs.objects(item) if include_object_urls else finished
+    with_results = jobs.objects_with_results(item)
+    names = jobs.objects(item) if with_object_urls else with_results
+    after = position[0] if position else ""
 
-    def encode(name: str) -> tuple[str, str]:
-        """The object's members of `results` and `object_urls`, or empty texts."""
-        return (
-            files.result_member(sign, prefix, name) if name in finished else "",
-            files.object_member(sign, prefix, name) if include_object_urls else "",
-        )
+    def encode_urls(name: str) -> tuple[str, str]:
+        """The object's members of `results` and of `object_urls`; empty if it has none."""
+        result = files.result_member(sign, prefix, name) if name in with_results else ""
+        return result, files.object_member(sign, prefix, name) if with_object_urls else ""
 
-    rows, next_position = paging.fit(
+    job_info = response.encode(jobs.job_info(item))
+    rows, next_position = paging.fill_page(
         sorted(name for name in names if name > after),
-        encode,
+        encode_urls,
         lambda members: paging.escaped_bytes(",".join(members)),
         lambda name: [name],
         reserved=paging.escaped_bytes(job_info),
     )
     results = [result for result, _ in rows if result]
     object_urls = [url for _, url in rows if url]
-    members = {"job_info": job_info, "results": response.join_object(results)}
-    if include_object_urls:
-        members["object_urls"] = response.join_object(object_urls)
     request.log["urls"] = 2 * len(results) + len(object_urls)
-    members["expires_at"] = response.encode(urls.expires_at(signed_at, settings))
-    if next_position:
-        members["next_cursor"] = response.encode(paging.encode_cursor(next_position, *scope))
-    return response.ok(members, etag)
+    next_cursor = paging.encode_cursor(next_position, *scope) if next_position else None
+    expires_at = urls.expires_at(signed_at, settings)
+    return response.ok(
+        {"expires_at": expires_at, "next_cursor": next_cursor},
+        etag,
+        job_info=job_info,
+        results=response.object_(results),
+        object_urls=response.object_(object_urls) if with_object_urls else None,
+    )
 
 
 @app.route("/jobs/get-object-url", methods=["GET"], authorizer=users, content_types=[])
@@ -144,8 +146,8 @@ def get_object_url(request: JobsRequest) -> Response:
     signed_at = urls.window_start(time.time(), settings)
     sign = urls.signer(settings, aws.region(settings), aws.credentials(), signed_at)
     request.log["urls"] = 1
-    members = {"url": sign(key, download_as), "expires_at": urls.expires_at(signed_at, settings)}
-    return response.ok({name: response.encode(value) for name, value in members.items()})
+    url, expires_at = sign(key, download_as), urls.expires_at(signed_at, settings)
+    return response.ok({"url": url, "expires_at": expires_at})
 
 
 @app.route("/jobs/delete", methods=["DELETE"], authorizer=users)
@@ -156,8 +158,8 @@ def delete_job(request: JobsRequest) -> Response:
 
     job_id = request.job_id()
     prefix = files.job_prefix(request.user_id, job_id)
-    s3 = aws.client("s3", settings, request.seconds_left, aws.UNTIL_TIME_IS_OVER)
+    s3 = aws.Client("s3", settings, request.seconds_left, aws.UNTIL_TIME_IS_OVER)
     files.delete_files(s3, settings.job_files_bucket, prefix, request.log, request.seconds_left)
-    db = aws.client("dynamodb", settings, request.seconds_left)
+    db = aws.Client("dynamodb", settings, request.seconds_left)
     jobs.delete_entry(db, settings, request.user_id, job_id)
-    return response.ok({"message": response.encode("Ok")})
+    return response.ok({"message": "Ok"})

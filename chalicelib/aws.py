@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib.config import Settings
 from chalicelib.errors import BUSY, ApiError, ConfigError
@@ -21,58 +21,48 @@ UNTIL_TIME_IS_OVER = 1_000_000
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 2.0
 PARALLEL_REQUESTS = 8
 # Transient errors of DynamoDB and S3, in addition to all with a status of 500 or above.
-TRANSIENT_CODES = {
-    "BadDigest",
-    "BandwidthLimitExceeded",
-    "InternalError",
-    "InternalServerError",
-    "LimitExceededException",
-    "OperationAborted",
-    "PriorRequestNotComplete",
-    "ProvisionedThroughputExceededException",
-    "ReplicatedWriteConflictException",
-    "RequestLimitExceeded",
-    "RequestThrottled",
-    "RequestThrottledException",
-    "RequestTimeout",
-    "RequestTimeoutException",
-    "ServiceUnavailable",
-    "SlowDown",
-    "ThrottledException",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequests",
-    "TooManyRequestsException",
-    "TransactionConflictException",
-    "TransactionInProgressException",
-}
+TRANSIENT_CODES = frozenset(
+    """
+    BadDigest BandwidthLimitExceeded InternalError InternalServerError LimitExceededException
+    OperationAborted PriorRequestNotComplete ProvisionedThroughputExceededException
+    ReplicatedWriteConflictException RequestLimitExceeded RequestThrottled
+    RequestThrottledException RequestTimeout RequestTimeoutException ServiceUnavailable SlowDown
+    ThrottledException Throttling ThrottlingException TooManyRequests TooManyRequestsException
+    TransactionConflictException TransactionInProgressException
+    """.split()  # noqa: SIM905  a list would take a line per code
+)
 
 # botocore's Session.create_client is not thread-safe, and chalice local has many threads.
 _session_lock = threading.RLock()
 
-# Access key, secret key, and a session token where they are temporary, as Lambda's are.
-Credentials = tuple[str, str, str | None]
+
+class Credentials(NamedTuple):
+    """Temporary credentials, as Lambda's are, have a session token."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
 
 
-def client(
-    name: str, settings: Settings, seconds_left: Callable[[], float], attempts: int = ATTEMPTS
-) -> Any:
+class Client:
     """A client of "dynamodb" or "s3": botocore's operations, retried within the request's time.
 
     After a transient error the request is sent again, up to `attempts` times in all and only while
     time is left; then ApiError (503) is raised. Any other ClientError is raised at once. Items are
     in DynamoDB's own JSON, e.g. {"jobId": {"N": "1"}}.
     """
-    return _RetryingClient(partial(_client, settings, name), seconds_left, attempts)
 
-
-class _RetryingClient:
     # botocore's own retries cannot be limited by a deadline.
 
     def __init__(
-        self, make_client: Callable[[float], Any], seconds_left: Callable[[], float], attempts: int
+        self,
+        name: str,
+        settings: Settings,
+        seconds_left: Callable[[], float],
+        attempts: int = ATTEMPTS,
     ) -> None:
-        self._make_client = make_client
+        self._name = name
+        self._settings = settings
         self._seconds_left = seconds_left
         self._attempts = attempts
 
@@ -84,7 +74,8 @@ class _RetryingClient:
         for attempt in range(self._attempts):
             if attempt:
                 pause(0.1 * 2 ** min(attempt, 5), self._seconds_left, cause)
-            client = self._make_client(_read_seconds(self._seconds_left(), cause))
+            timeout = read_timeout(self._seconds_left(), cause)
+            client = botocore_client(self._settings, self._name, timeout)
             try:
                 return getattr(client, operation)(**request)
             except Exception as error:
@@ -124,8 +115,8 @@ def pause(
     time.sleep(uniform(0, min(seconds, MAX_PAUSE_SECONDS, room)))  # noqa: S311  not for cryptography
 
 
-def _read_seconds(seconds_left: float, cause: Exception | None = None) -> float:
-    """The read time-out of an attempt. Raises ApiError (503) if there is no time for one."""
+def read_timeout(seconds_left: float, cause: Exception | None = None) -> float:
+    """The seconds that an attempt may wait. Raises ApiError (503) if there is no time for one."""
     for seconds in READ_SECONDS:
         if CONNECT_SECONDS + seconds + RESERVE_SECONDS <= seconds_left:
             return seconds
@@ -151,7 +142,7 @@ def credentials() -> Credentials:
     if access_key and secret_key:
         # botocore reads the older name first.
         token = os.environ.get("AWS_SECURITY_TOKEN") or os.environ.get("AWS_SESSION_TOKEN")
-        return access_key, secret_key, token
+        return Credentials(access_key, secret_key, token)
     with _session_lock:
         found = _session().get_credentials()
     if found is None:
@@ -160,7 +151,7 @@ def credentials() -> Credentials:
             "shell, or choose a profile by AWS_PROFILE; a Lambda has its role's."
         )
     frozen = found.get_frozen_credentials()
-    return str(frozen.access_key), str(frozen.secret_key), frozen.token
+    return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
 
 @cache
@@ -175,12 +166,13 @@ def _session() -> Any:
 
 
 @cache
-def _client(settings: Settings, name: str, read_seconds: float) -> Any:
+def botocore_client(settings: Settings, name: str, read_timeout: float) -> Any:
+    """The one client with these settings: for all requests of a Lambda instance."""
     from botocore.config import Config
 
     config = Config(
         connect_timeout=CONNECT_SECONDS,
-        read_timeout=read_seconds,
+        read_timeout=read_timeout,
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=PARALLEL_REQUESTS,
     )

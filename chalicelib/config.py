@@ -7,8 +7,12 @@ from urllib.parse import urlsplit
 
 from chalicelib.errors import ConfigError
 
+_NAME = r"[\w.-]{3,255}"
+# Requests to a directory bucket, whose name ends in --x-s3, are signed differently.
+_BUCKET = r"(?!.*(\.\.|--[a-z0-9]+-s3$))[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_REGION = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 _LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
-_HOST = rf"({_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\])"
+_ORIGIN = rf"https?://({_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\])(:[1-9]\d{{0,4}})?"
 
 
 class Settings(NamedTuple):
@@ -28,46 +32,49 @@ class Settings(NamedTuple):
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
-    """Read and check every variable that the API knows. Raises ConfigError."""
-    endpoint = url(environ, "AWS_ENDPOINT_URL")
-    url(environ, "AWS_ENDPOINT_URL_DYNAMODB")
-    s3_endpoint = url(environ, "AWS_ENDPOINT_URL_S3") or endpoint
-    if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
-        s3_endpoint = ""
-    region = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
-    default_region = text(environ, "AWS_DEFAULT_REGION", region, "an AWS region, like eu-central-1")
+    """Read and check the environment variables of the API. Raises ConfigError."""
+    arn = r"arn:aws[a-z-]*:cognito-idp:[a-z0-9-]+:\d{12}:userpool/[\w-]+"
+    arn_example = "arn:aws:cognito-idp:eu-central-1:123456789012:userpool/eu-central-1_AbCdEfGhI"
+    region, default_region = (
+        text(environ, name, _REGION, "an AWS region, like eu-central-1", default="")
+        for name in ("AWS_REGION", "AWS_DEFAULT_REGION")
+    )
+    endpoint, s3_endpoint, _ = (
+        url(
+            environ, name, rf"{_ORIGIN}(/[\w-]+)*/?", "a URL like http://127.0.0.1:4566", default=""
+        )
+        for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_DYNAMODB")
+    )
+    endpoints_are_ignored = environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true"
     return Settings(
         user_pool_arn=text(
-            environ,
-            "USER_POOL_ARN",
-            r"arn:aws[a-z-]*:cognito-idp:[a-z0-9-]+:\d{12}:userpool/[\w-]+",
-            "the ARN of a Cognito user pool, like "
-            "arn:aws:cognito-idp:eu-central-1:123456789012:userpool/eu-central-1_AbCdEfGhI",
-            required=True,
+            environ, "USER_POOL_ARN", arn, f"the ARN of a Cognito user pool, like {arn_example}"
         ),
         job_requests_table=text(
-            environ,
-            "JOB_REQUESTS_TABLE",
-            r"[\w.-]{3,255}",
-            "the name of a DynamoDB table",
-            required=True,
+            environ, "JOB_REQUESTS_TABLE", _NAME, "the name of a DynamoDB table"
         ),
         job_files_bucket=text(
-            environ,
-            "JOB_FILES_BUCKET",
-            # Requests to a directory bucket, whose name ends in --x-s3, are signed differently.
-            r"(?!.*(\.\.|--[a-z0-9]+-s3$))[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
-            "the name of a general purpose S3 bucket",
-            required=True,
+            environ, "JOB_FILES_BUCKET", _BUCKET, "the name of a general purpose S3 bucket"
         ),
         job_list_index=text(
             environ,
             "JOB_LIST_INDEX",
-            r"[\w.-]{3,255}",
+            _NAME,
             "the name of an index by date, or empty for none",
+            default="",
         ),
-        job_list_consistent_read=flag(environ, "JOB_LIST_CONSISTENT_READ", default=True),
-        allowed_origin=origin(environ, "ALLOWED_ORIGIN", default="*"),
+        job_list_consistent_read=text(
+            environ, "JOB_LIST_CONSISTENT_READ", "true|false", "true or false", default="true"
+        )
+        == "true",
+        allowed_origin=url(
+            environ,
+            "ALLOWED_ORIGIN",
+            rf"\*|(?!http:.*:80$|https:.*:443$){_ORIGIN}",
+            "* or one origin like https://app.example.com, as browsers send it: no path, no "
+            "capitals, no default port",
+            default="*",
+        ),
         url_expiry_seconds=seconds(environ, "URL_EXPIRY_SECONDS", default=3600, maximum=43200),
         url_window_seconds=seconds(environ, "URL_WINDOW_SECONDS", default=300, maximum=3600),
         log_level=text(
@@ -77,25 +84,18 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             "DEBUG, INFO, WARNING, ERROR or CRITICAL",
             default="INFO",
         ),
-        # Lambda sets both regions; boto3 by itself reads only the second.
-        region=text(environ, "AWS_REGION", region, "an AWS region, like eu-central-1")
-        or default_region,
-        s3_endpoint=s3_endpoint,
+        # Lambda sets both; boto3 by itself reads only AWS_DEFAULT_REGION.
+        region=region or default_region,
+        s3_endpoint="" if endpoints_are_ignored else s3_endpoint or endpoint,
     )
 
 
 def text(
-    environ: Mapping[str, str],
-    name: str,
-    pattern: str,
-    expected: str,
-    default: str = "",
-    *,
-    required: bool = False,
+    environ: Mapping[str, str], name: str, pattern: str, expected: str, default: str | None = None
 ) -> str:
     """The variable's value, or its default if it is not set or empty. Raises ConfigError."""
     value = environ.get(name) or default
-    if (value or required) and not re.fullmatch(pattern, value, re.ASCII):
+    if value is None or (value != default and not re.fullmatch(pattern, value, re.ASCII)):
         raise _error(environ, name, expected)
     return value
 
@@ -109,40 +109,15 @@ def seconds(environ: Mapping[str, str], name: str, default: int, maximum: int) -
     return value
 
 
-def flag(environ: Mapping[str, str], name: str, default: bool) -> bool:
-    """Whether the variable is `true`. Raises ConfigError."""
-    return text(environ, name, "true|false", "true or false", str(default).lower()) == "true"
-
-
-def url(environ: Mapping[str, str], name: str) -> str:
-    """The URL of an endpoint, or an empty string. Raises ConfigError."""
-    expected = "a URL like http://127.0.0.1:4566"
-    value = text(environ, name, rf"https?://{_HOST}(:\d{{1,5}})?(/[\w-]+)*/?", expected)
-    if value and not _port_is_valid(value):
-        raise _error(environ, name, expected)
-    return value
-
-
-def origin(environ: Mapping[str, str], name: str, default: str) -> str:
-    """`*`, or an origin as browsers send it. Raises ConfigError."""
-    expected = (
-        "* or one origin like https://app.example.com, as browsers send it: no path, no capitals, "
-        "no default port"
-    )
-    value = text(environ, name, rf"\*|https?://{_HOST}(:\d{{1,5}})?", expected, default=default)
-    default_port = value.startswith("http:") and value.endswith(":80")
-    default_port |= value.startswith("https:") and value.endswith(":443")
-    if default_port or not _port_is_valid(value):
-        raise _error(environ, name, expected)
-    return value
-
-
-def _port_is_valid(value: str) -> bool:
+def url(environ: Mapping[str, str], name: str, pattern: str, expected: str, default: str) -> str:
+    """The variable's value or its default, whose port is checked too. Raises ConfigError."""
+    value = text(environ, name, pattern, expected, default)
     try:
-        # A port above 65535 is a ValueError.
-        return urlsplit(value).port != 0
+        # Both raise ValueError, for a malformed IPv6 address and for a port above 65535.
+        _ = urlsplit(value).port
     except ValueError:
-        return False
+        raise _error(environ, name, expected) from None
+    return value
 
 
 def _error(environ: Mapping[str, str], name: str, expected: str) -> ConfigError:

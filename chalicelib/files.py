@@ -15,10 +15,12 @@ from chalicelib.aws import PARALLEL_REQUESTS, TRANSIENT_CODES, pause
 KEYS_A_REQUEST = 500
 # What is not a Char of XML 1.0 (section 2.2), and makes a DeleteObjects request MalformedXML.
 _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# A version, delete marker or upload, as S3 lists it.
+Listed = dict[str, Any]
 
 
 def job_prefix(user_id: str, job_id: int) -> str:
-    """What the keys of all of the job's files begin with; it ends in / so that 1 is not 10."""
+    """What the keys of all of the job's files begin with. The last / keeps job 1 from job 10's."""
     return f"{user_id}/{job_id}/"
 
 
@@ -108,22 +110,23 @@ class _Deletion:
     def start_deletions(self, pool: Any) -> tuple[bool, deque[Any]]:
         """Whether there are versions, and the pending deletions of the last of them."""
         found = False
-        deletions: deque[Any] = deque()
+        pending: deque[Any] = deque()
         for page in self.list_versions():
             found = found or bool(page)
             in_xml = [version for version in page if not _NOT_IN_XML.search(version["Key"])]
-            for start in range(0, len(in_xml), KEYS_A_REQUEST):
-                batch = in_xml[start : start + KEYS_A_REQUEST]
-                deletions.append(pool.submit(self.delete_batch, batch))
-            for version in page:
-                if _NOT_IN_XML.search(version["Key"]):
-                    deletions.append(pool.submit(self.delete_one, version))
+            batches = [
+                in_xml[start : start + KEYS_A_REQUEST]
+                for start in range(0, len(in_xml), KEYS_A_REQUEST)
+            ]
+            if len(in_xml) < len(page):
+                batches += [[version] for version in page if _NOT_IN_XML.search(version["Key"])]
+            pending.extend(pool.submit(self.delete_versions, batch) for batch in batches)
             # This bounds memory, however many pages there are.
-            while len(deletions) > 2 * PARALLEL_REQUESTS:
-                deletions.popleft().result()
-        return found, deletions
+            while len(pending) > 2 * PARALLEL_REQUESTS:
+                pending.popleft().result()
+        return found, pending
 
-    def list_versions(self) -> Iterator[list[dict[str, Any]]]:
+    def list_versions(self) -> Iterator[list[Listed]]:
         """Pages of versions and delete markers."""
         markers: dict[str, str] = {}
         while True:
@@ -134,9 +137,9 @@ class _Deletion:
             markers = {"KeyMarker": page["NextKeyMarker"]}
             markers["VersionIdMarker"] = page["NextVersionIdMarker"]
 
-    def list_uploads(self) -> list[dict[str, Any]]:
+    def list_uploads(self) -> list[Listed]:
         """All unfinished uploads."""
-        found: list[dict[str, Any]] = []
+        found: list[Listed] = []
         markers: dict[str, str] = {}
         while True:
             # botocore 1.43 decodes keys of other listings by itself, but not of this one.
@@ -144,15 +147,13 @@ class _Deletion:
                 Bucket=self.bucket, Prefix=self.prefix, EncodingType="url", **markers
             )
             decode = unquote_plus if page.get("EncodingType") == "url" else str
-            found += [
-                {**upload, "Key": decode(upload["Key"])} for upload in page.get("Uploads", [])
-            ]
+            found += [upload | {"Key": decode(upload["Key"])} for upload in page.get("Uploads", [])]
             if not page.get("IsTruncated"):
                 return found
             markers = {"KeyMarker": decode(page["NextKeyMarker"])}
             markers["UploadIdMarker"] = page["NextUploadIdMarker"]
 
-    def abort(self, upload: dict[str, Any]) -> None:
+    def abort(self, upload: Listed) -> None:
         """Abort an upload."""
         key, upload_id = upload["Key"], upload["UploadId"]
         try:
@@ -164,34 +165,30 @@ class _Deletion:
         else:
             self.add_to_log(uploads_aborted=1)
 
-    def delete_batch(self, versions: list[dict[str, Any]]) -> None:
-        """Delete versions by one request, and retry those with a transient error."""
+    def delete_versions(self, versions: list[Listed]) -> None:
+        """Delete versions, and retry those with a transient error."""
         pending = {(version["Key"], version["VersionId"]): version for version in versions}
         while pending:
             if self.pause_seconds > 0.01:
                 pause(self.pause_seconds, self.seconds_left)
             codes = self.error_codes(list(pending))
-            self.count_deleted([pending[each] for each in pending if each not in codes])
+            deleted = [pending[at] for at in pending if at not in codes]
+            objects = sum("Size" in version and version["IsLatest"] for version in deleted)
+            self.add_to_log(objects_deleted=objects, versions_deleted=len(deleted) - objects)
             self.refused += [(codes[at], at[0]) for at in codes if codes[at] not in TRANSIENT_CODES]
             pending = {at: pending[at] for at in pending if codes.get(at) in TRANSIENT_CODES}
             self.pause_seconds = (
                 max(0.1, 2 * self.pause_seconds) if pending else self.pause_seconds / 2
             )
 
-    def delete_one(self, version: dict[str, Any]) -> None:
-        """Delete a version whose key XML cannot express: the key is in the URL here."""
-        key, version_id = version["Key"], version["VersionId"]
-        try:
-            self.s3.delete_object(Bucket=self.bucket, Key=key, VersionId=version_id)
-        except Exception as error:
-            self.refused.append((_code(error), key))
-        else:
-            self.count_deleted([version])
-
     def error_codes(self, versions: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """Request the deletion of versions; the codes of the errors by version."""
+        """Request the deletion of versions; the codes of the errors by key and version id."""
         objects = [{"Key": key, "VersionId": version_id} for key, version_id in versions]
         try:
+            if _NOT_IN_XML.search(objects[0]["Key"]):
+                # This one key, which XML cannot express, is in the URL of the request.
+                self.s3.delete_object(Bucket=self.bucket, **objects[0])
+                return {}
             response = self.s3.delete_objects(
                 Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True}
             )
@@ -200,11 +197,6 @@ class _Deletion:
         # S3 reports what it did not delete key by key, inside a 200.
         errors = response.get("Errors", [])
         return {(error["Key"], error.get("VersionId", "null")): error["Code"] for error in errors}
-
-    def count_deleted(self, versions: list[dict[str, Any]]) -> None:
-        """Count current objects, and older versions and delete markers."""
-        objects = sum("Size" in version and version["IsLatest"] for version in versions)
-        self.add_to_log(objects_deleted=objects, versions_deleted=len(versions) - objects)
 
     def add_to_log(self, **counts: int) -> None:
         """Add to the counts; by several threads at once."""

@@ -1,6 +1,6 @@
-"""Paging: how much fits one response, and cursors, which say where the next one starts.
+"""Paging: how many rows fit one response, and cursors, which say where the next page starts.
 
-A position is where a list goes on: the sort keys of the last job, or the last object's name.
+A position is where a list continues: the sort keys of the last job, or the last object's name.
 """
 
 import hmac
@@ -13,7 +13,7 @@ from chalicelib.errors import ApiError
 
 # Lambda's response may be 6,291,556 bytes ("Lambda quotas"). A body gets 6,000,000 of them, and
 # 8,000 of these are for what surrounds the rows, above all the cursor.
-ROOM_BYTES = 6_000_000 - 8_000
+MAX_BYTES_OF_ROWS = 6_000_000 - 8_000
 _TAG_BYTES = 16
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ def escaped_bytes(text: str) -> int:
     return len(text) + text.count('"') + text.count("\\")
 
 
-def fit(
+def fill_page(
     items: Iterable[T],
     encode: Callable[[T], Row],
     size: Callable[[Row], int],
@@ -33,12 +33,12 @@ def fit(
     limit: int | None = None,
     reserved: int = 0,
 ) -> tuple[list[Row], list[str] | None]:
-    """The encoded items that fit one response, and the position if more follow, else None.
+    """The encoded items that fit one response, and the position if more follow.
 
     At most `limit` items are taken, and at least one, so that paging always ends. reserved: the
     bytes that the rest of the body takes.
     """
-    left = ROOM_BYTES - reserved
+    left = MAX_BYTES_OF_ROWS - reserved
     rows: list[Row] = []
     last: T | None = None
     for item in items:
@@ -64,7 +64,7 @@ def encode_cursor(position: list[str], *scope: str) -> str:
 def decode_cursor(cursor: str | None, *scope: str) -> list[str] | None:
     """The position in a cursor; None for no cursor.
 
-    Raises ApiError (400) for a cursor that was not given out for exactly this scope.
+    Raises ApiError (400) for a cursor that was not issued for exactly this scope.
     """
     if cursor is None:
         return None
@@ -73,10 +73,11 @@ def decode_cursor(cursor: str | None, *scope: str) -> list[str] | None:
     except ValueError:
         decoded = b""
     tag, payload = decoded[:_TAG_BYTES], decoded[_TAG_BYTES:]
-    # b64decode ignores characters that are not of its alphabet: take only our own spelling.
-    canonical = urlsafe_b64encode(decoded).decode().rstrip("=") == cursor
-    if not canonical or not hmac.compare_digest(tag, _tag(payload, scope)):
-        raise ApiError(400, "cursor must be one that this request answered with", "cursor: string")
+    # b64decode ignores characters that are not of its alphabet: accept only the canonical form.
+    is_canonical = urlsafe_b64encode(decoded).decode().rstrip("=") == cursor
+    if not is_canonical or not hmac.compare_digest(tag, _tag(payload, scope)):
+        expected = "the next_cursor of a response to the same request"
+        raise ApiError(400, f"cursor must be {expected}", "cursor: string")
     position: list[str] = json.loads(payload)
     return position
 

@@ -8,7 +8,7 @@ from chalice.app import Request
 
 from chalicelib.errors import ApiError
 
-# C0 and C1 control characters; a lone surrogate is not a character at all and has no UTF-8.
+# C0 and C1 control characters, and lone surrogates, which have no UTF-8.
 _NOT_PRINTABLE = r"\x00-\x1f\x7f-\x9f\ud800-\udfff"
 
 
@@ -16,7 +16,7 @@ class JobsRequest:
     """One request of one authenticated user.
 
     user_id comes from the verified claims only. Each method reads one parameter and raises
-    ApiError (400) if its value is not valid. The log line has what is put into `log`.
+    ApiError (400) if its value is not valid. The members of `log` go into the log line.
     """
 
     def __init__(self, request: Request) -> None:
@@ -30,10 +30,7 @@ class JobsRequest:
     def job_id(self) -> int:
         """The job's id, 1 to 2^53 - 1: the largest whole number that JavaScript holds exactly."""
         parameter = "job-id: number"
-        job_id = _whole_number(self._required(parameter, "job_id"), maximum=2**53 - 1)
-        if job_id is None:
-            expected = "a whole number from 1 to 9007199254740991"
-            raise ApiError(400, f"job-id must be {expected}", parameter)
+        job_id = _whole_number(parameter, self._required(parameter, "job_id"), maximum=2**53 - 1)
         self.log["job_id"] = job_id
         return job_id
 
@@ -46,19 +43,14 @@ class JobsRequest:
                 "the name of an object: 1 to 255 characters, without control characters, / and \\, "
                 "and not . or .."
             )
-            raise ApiError(400, f"object-uuid must be {expected}", parameter)
+            raise _not_valid(parameter, expected)
         return name
 
     def limit(self) -> int | None:
         """The maximum number of jobs to return, 1 to 1000; None for all."""
         parameter = "limit: number"
         digits = self._optional(parameter)
-        if digits is None:
-            return None
-        limit = _whole_number(digits, maximum=1000)
-        if limit is None:
-            raise ApiError(400, "limit must be a whole number from 1 to 1000", parameter)
-        return limit
+        return None if digits is None else _whole_number(parameter, digits, maximum=1000)
 
     def cursor(self) -> str | None:
         """The cursor as it was sent; paging.decode_cursor verifies it. None for the first page."""
@@ -67,16 +59,15 @@ class JobsRequest:
     def download_as(self) -> str | None:
         """The file name to save the object under; None to show it.
 
-        Any stored file name is valid. What no file system takes is replaced by `_`, and a name of
-        more than 240 bytes in UTF-8 is cut before its extension.
+        Any stored file name is valid. Slashes, backslashes and control characters are replaced by
+        `_`, and a name of more than 240 bytes in UTF-8 is cut before its extension.
         """
         parameter = "download-as: string"
         name = self._optional(parameter)
         if name is None:
             return None
         if not name.strip() or len(name) > 1024:
-            expected = "a file name of 1 to 1024 characters that is not blank"
-            raise ApiError(400, f"download-as must be {expected}", parameter)
+            raise _not_valid(parameter, "a file name of 1 to 1024 characters that is not blank")
         return _cut(re.sub(rf"[/\\{_NOT_PRINTABLE}]", "_", name), max_bytes=240)
 
     def include_object_urls(self) -> bool:
@@ -84,10 +75,10 @@ class JobsRequest:
         parameter = "include: string"
         include = self._optional(parameter)
         if include not in (None, "object-urls"):
-            raise ApiError(400, "include must be object-urls", parameter)
+            raise _not_valid(parameter, "object-urls")
         return include is not None
 
-    def has_current(self, etag: str) -> bool:
+    def if_none_match(self, etag: str) -> bool:
         """Whether If-None-Match has the tag, by weak comparison (RFC 9110, section 13.1.2)."""
         tags = self._headers.get("if-none-match", "").split(",")
         return any(tag.strip().removeprefix("W/") in (etag, "*") for tag in tags)
@@ -96,28 +87,35 @@ class JobsRequest:
         """The seconds until Lambda ends this request."""
         return float(self._lambda_context.get_remaining_time_in_millis()) / 1000
 
-    def _required(self, parameter: str, other_spelling: str) -> str:
-        value = self._optional(parameter, other_spelling)
+    def _required(self, parameter: str, alias: str) -> str:
+        value = self._optional(parameter, alias)
         if value is None or not value.strip():
-            name = parameter.partition(":")[0]
-            raise ApiError(400, f"The {name} query parameter is missing", parameter)
+            raise ApiError(400, f"The {_name(parameter)} query parameter is missing", parameter)
         return value
 
-    def _optional(self, parameter: str, other_spelling: str = "") -> str | None:
+    def _optional(self, parameter: str, alias: str = "") -> str | None:
         """The parameter's value, which may be blank; None if the parameter is absent."""
-        name = parameter.partition(":")[0]
-        values = [*self._query.get(name, ()), *self._query.get(other_spelling, ())]
+        name = _name(parameter)
+        values = [*self._query.get(name, ()), *self._query.get(alias, ())]
         if len(values) > 1:
             raise ApiError(400, f"The {name} query parameter must be given once", parameter)
         return values[0] if values else None
 
 
-def _whole_number(text: str, maximum: int) -> int | None:
-    """The number from 1 to maximum that ASCII digits say; None for any other text."""
+def _name(parameter: str) -> str:
+    return parameter.partition(":")[0]
+
+
+def _not_valid(parameter: str, expected: str) -> ApiError:
+    return ApiError(400, f"{_name(parameter)} must be {expected}", parameter)
+
+
+def _whole_number(parameter: str, text: str, maximum: int) -> int:
+    """The number from 1 to maximum that ASCII digits say. Raises ApiError (400)."""
     digits = text.lstrip("0")
     # The length is checked first: int() refuses thousands of digits with an error of its own.
     if not re.fullmatch("[0-9]{1,16}", digits) or int(digits) > maximum:
-        return None
+        raise _not_valid(parameter, f"a whole number from 1 to {maximum}")
     return int(digits)
 
 

@@ -8,7 +8,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from chalice.app import Chalice, CORSConfig, Request, Response
@@ -28,24 +28,24 @@ def encode(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def join_object(members: Iterable[str]) -> str:
+def array(values: Iterable[str]) -> str:
+    """A JSON array of values that are encoded already."""
+    return "[" + ",".join(values) + "]"
+
+
+def object_(members: Iterable[str]) -> str:
     """A JSON object of members that are encoded already, names and values."""
     return "{" + ",".join(members) + "}"
 
 
-def encode_array(encoded: Iterable[str]) -> str:
-    """A JSON array of values that are encoded already."""
-    return "[" + ",".join(encoded) + "]"
+def ok(members: dict[str, Any], etag: str | None = None, **encoded: str | None) -> Response:
+    """A 200 whose body has all these members except for those that are None.
 
-
-def encode_object(members: Mapping[str, str]) -> str:
-    """A JSON object of members whose values are encoded already."""
-    return join_object(f"{encode(name)}:{value}" for name, value in members.items())
-
-
-def ok(members: Mapping[str, str], etag: str = "") -> Response:
-    """A 200 whose body has these members, each encoded already."""
-    return Response(encode_object(members), _caching(etag))
+    The values of `members` are encoded here; those of the keyword arguments are encoded already.
+    """
+    values = encoded | {name: encode(members[name]) for name in members if members[name]}
+    body = object_(f'"{name}":{value}' for name, value in values.items() if value)
+    return Response(body, _caching(etag))
 
 
 def not_modified(etag: str) -> Response:
@@ -55,32 +55,35 @@ def not_modified(etag: str) -> Response:
 
 def error_response(error: Exception, request: Request) -> Response:
     """The response to an exception; the cause of a 5xx is added to the log line."""
-    status = error.status if isinstance(error, ApiError) else 500
+    if isinstance(error, ApiError):
+        status, message, parameter = error.status, str(error), error.parameter
+    else:
+        request_id = _request_id(request.lambda_context)
+        message = f"Something went wrong on our side. The request id is {request_id}."
+        status, parameter = 500, ""
+    body = {"message": message}
+    if parameter:
+        body["affected_query_parameter"] = parameter
     if status >= 500:
         cause = "".join(traceback.format_exception(error))
         request.context.setdefault("log", {})["cause"] = without_secrets(cause)
-    if not isinstance(error, ApiError):
-        request_id = _request_id(request.lambda_context)
-        message = f"Something went wrong on our side. The request id is {request_id}."
-        return Response(encode({"message": message}), status_code=500)
-    body = {"message": str(error)}
-    if error.parameter:
-        body["affected_query_parameter"] = error.parameter
     response = Response(encode(body), status_code=status)
     if status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
 
 
-def etag(*parts: str) -> str:
+def etag(*parts: object) -> str:
     """A strong ETag of everything that a response depends on."""
-    return f'"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"'
+    text = chr(0).join(map(str, parts))
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
 
 class JobsApi(Chalice):
-    """Chalice, which also responds to events that are not requests of this API, with a 400.
+    """Chalice, with headers and a log line for every response.
 
-    Chalice 1.34 raises on some of them (create_request_object) and gives a 500 to the others.
+    It also responds to events that are not requests of this API, with a 400. Chalice 1.34 raises
+    on some of them (create_request_object) and gives a 500 to the others.
     """
 
     def __call__(self, event: Any, context: Any) -> dict[str, Any]:
@@ -97,18 +100,11 @@ class JobsApi(Chalice):
                 return super().__call__(event, context)
         message = "The event is not a request of this API"
         response = Response(encode({"message": message}), status_code=400)
-        _finish(
-            response, cast(CORSConfig, self.api.cors), context, {"route": None, "message": message}
-        )
+        self._add_headers_and_log(response, context, {"route": None, "message": message})
         return response.to_dict()
 
-
-def middleware(cors: CORSConfig) -> Callable[[Request, Callable[[Request], Response]], Response]:
-    """A Chalice middleware: the headers of every response, and one log line per request."""
-
-    def add_headers_and_log(
-        request: Request, get_response: Callable[[Request], Response]
-    ) -> Response:
+    def finish(self, request: Request, get_response: Callable[[Request], Response]) -> Response:
+        """A middleware that finishes every response, Chalice's own too."""
         started = time.perf_counter()
         response = get_response(request)
         if isinstance(response.body, dict):
@@ -119,10 +115,29 @@ def middleware(cors: CORSConfig) -> Callable[[Request, Callable[[Request], Respo
             "milliseconds": round((time.perf_counter() - started) * 1000, 1),
             **request.context.get("log", {}),
         }
-        _finish(response, cors, request.lambda_context, log)
+        self._add_headers_and_log(response, request.lambda_context, log)
         return response
 
-    return add_headers_and_log
+    def _add_headers_and_log(
+        self, response: Response, lambda_context: Any, log: dict[str, Any]
+    ) -> None:
+        request_id = _request_id(lambda_context)
+        response.headers = {
+            **cast(CORSConfig, self.api.cors).get_access_control_headers(),
+            "Content-Type": "application/json",
+            "Cache-Control": "no-store",
+            "X-Request-Id": request_id,
+            **response.headers,
+        }
+        is_error = response.status_code >= 500
+        line = {
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "level": "ERROR" if is_error else "INFO",
+            "status": response.status_code,
+            "request_id": request_id,
+            **log,
+        }
+        (LOG.error if is_error else LOG.info)(json.dumps(line))
 
 
 def configure_log(level: str) -> None:
@@ -142,29 +157,8 @@ def without_secrets(text: str) -> str:
     return _SECRET.sub("<removed>", text)
 
 
-def _caching(etag: str) -> dict[str, str | list[str]]:
+def _caching(etag: str | None) -> dict[str, str | list[str]]:
     return {"ETag": etag, "Cache-Control": "private, no-cache"} if etag else {}
-
-
-def _finish(response: Response, cors: CORSConfig, lambda_context: Any, log: dict[str, Any]) -> None:
-    """Add the headers that every response has, and write the log line."""
-    request_id = _request_id(lambda_context)
-    response.headers = {
-        **cors.get_access_control_headers(),
-        "Content-Type": "application/json",
-        "Cache-Control": "no-store",
-        "X-Request-Id": request_id,
-        **response.headers,
-    }
-    is_error = response.status_code >= 500
-    line = {
-        "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "level": "ERROR" if is_error else "INFO",
-        "status": response.status_code,
-        "request_id": request_id,
-        **log,
-    }
-    (LOG.error if is_error else LOG.info)(json.dumps(line))
 
 
 def _request_id(lambda_context: Any) -> str:

@@ -31,7 +31,7 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def window_start(now: float, settings: Settings) -> int:
-    """The instant, in seconds, that all URLs of a window are signed for: so they are stable."""
+    """When the current window started, in seconds: all of its URLs are signed for this instant."""
     return int(now) // settings.url_window_seconds * settings.url_window_seconds
 
 
@@ -47,8 +47,9 @@ def signer(
 ) -> Callable[..., str]:
     """A function from an object's key to its presigned GET URL, signed for the instant signed_at.
 
-    The URL is good from then for the window and the expiry, hence for the expiry at the least.
-    With download_as, a file name, it makes a browser save the object under that name.
+    The URL is valid for URL_EXPIRY_SECONDS + URL_WINDOW_SECONDS from then, so for at least
+    URL_EXPIRY_SECONDS from when it is returned. With download_as, a file name, a browser saves the
+    object under that name.
     """
     access_key, secret_key, token = credentials
     base, host, root = _address(settings.job_files_bucket, region, settings.s3_endpoint)

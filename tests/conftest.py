@@ -184,13 +184,13 @@ def emulated(_moto: Aws) -> Iterator[Aws]:
 @pytest.fixture
 def db(emulated: Aws, settings: Settings, credentials: None) -> Any:
     """The API's own DynamoDB, on moto."""
-    return aws.client("dynamodb", settings, lambda: 29)
+    return aws.Client("dynamodb", settings, lambda: 29)
 
 
 @pytest.fixture
 def s3(emulated: Aws, settings: Settings, credentials: None) -> Any:
     """The API's own S3, on moto."""
-    return aws.client("s3", settings, lambda: 29)
+    return aws.Client("s3", settings, lambda: 29)
 
 
 @pytest.fixture

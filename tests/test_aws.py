@@ -33,7 +33,7 @@ def connect(settings: Settings, monkeypatch: pytest.MonkeyPatch, credentials: No
     def connect(url: str, seconds_left: Callable[[], float] = lambda: 29) -> Any:
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
         # A client is made once per settings.
-        return aws.client("dynamodb", settings._replace(allowed_origin=url), seconds_left)
+        return aws.Client("dynamodb", settings._replace(allowed_origin=url), seconds_left)
 
     return connect
 
@@ -164,7 +164,9 @@ def test_a_server_that_cannot_be_reached_is_a_503(connect: Connect) -> None:
 
 
 def test_a_client_is_made_once(settings: Settings, credentials: None) -> None:
-    assert aws._client(settings, "dynamodb", 10.0) is aws._client(settings, "dynamodb", 10.0)
+    assert aws.botocore_client(settings, "dynamodb", 10.0) is aws.botocore_client(
+        settings, "dynamodb", 10.0
+    )
 
 
 def test_a_response_is_the_one_that_boto3_parses(
@@ -195,7 +197,7 @@ def test_a_response_is_the_one_that_boto3_parses(
     for operation, request in requests:
         request["TableName"] = settings.job_requests_table
         theirs = getattr(reference, operation)(**request)
-        ours = getattr(aws.client("dynamodb", settings, lambda: 29), operation)(**request)
+        ours = getattr(aws.Client("dynamodb", settings, lambda: 29), operation)(**request)
         del theirs["ResponseMetadata"], ours["ResponseMetadata"]
         assert ours == theirs
 

@@ -25,9 +25,9 @@ DELETE = Invocation("/jobs/delete", {"job-id": 1}, ALICE)
 def s3(monkeypatch: pytest.MonkeyPatch, credentials: None) -> Iterator[StrictS3]:
     with strict_s3() as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        aws._client.cache_clear()
+        aws.botocore_client.cache_clear()
         yield server
-        aws._client.cache_clear()
+        aws.botocore_client.cache_clear()
         assert server.kept_promise
 
 
@@ -248,7 +248,7 @@ def test_a_read_time_out_always_fits_the_time_that_is_left() -> None:
     for tenths in range(300):
         left = tenths / 10
         try:
-            read = aws._read_seconds(left)
+            read = aws.read_timeout(left)
         except Exception:
             assert left < aws.CONNECT_SECONDS + min(aws.READ_SECONDS) + aws.RESERVE_SECONDS
         else:

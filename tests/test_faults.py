@@ -118,9 +118,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                 s3.create_multipart_upload(Bucket=BUCKET, Key=f"{user}/{job_id}/b.png")
             for name, value in world.environ.items():
                 patch.setenv(name, value)
-            aws._client.cache_clear()
+            aws.botocore_client.cache_clear()
             yield world
-        aws._client.cache_clear()
+        aws.botocore_client.cache_clear()
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aws, "time", SimpleNamespace(sleep=lambda seconds: None))
     monkeypatch.setattr(aws, "READ_SECONDS", (0.15,))
     monkeypatch.setattr(files, "KEYS_A_REQUEST", 2)
-    aws._client.cache_clear()
+    aws.botocore_client.cache_clear()
 
 
 # --- Faults
@@ -217,7 +217,7 @@ def test_an_answer_comes_in_time_from_a_network_that_only_stalls(
     world.put("a.png")
     for good_requests in range(4) if SOAK else [2]:
         world.network.plan(*[None] * good_requests, *[Fault.STALL] * 99)
-        aws._client.cache_clear()
+        aws.botocore_client.cache_clear()
         answer = invoke(app, DELETE, seconds)
         assert answer.status == 503
         assert world.job().entry

@@ -119,10 +119,10 @@ def asked(emulated: Aws, settings: Settings, credentials: None) -> Iterator[Aske
             emulated.put_job(user, job_id, status="success", objectUuidNames={"a.png": "a.png"})
             emulated.put_objects(f"{user}/{job_id}/a.png")
     for name in ("dynamodb", "s3"):
-        client = aws._client(settings, name, aws.READ_SECONDS[0])
+        client = aws.botocore_client(settings, name, aws.READ_SECONDS[0])
         client.meta.events.register_first("before-parameter-build", record)
     yield requests
-    aws._client.cache_clear()
+    aws.botocore_client.cache_clear()
 
 
 def check_reach(answer: Answer, user: str, asked: Asked) -> None:

@@ -22,7 +22,7 @@ def list_jobs(
     db: Any, settings: Settings, after: list[str] | None = None, limit: int | None = None
 ) -> tuple[Rows, list[str] | None]:
     items = jobs.list_jobs(db, settings, ALICE, after, limit)
-    rows, position = paging.fit(items, jobs.row, paging.escaped_bytes, jobs.position, limit)
+    rows, position = paging.fill_page(items, jobs.row, paging.escaped_bytes, jobs.position, limit)
     return [json.loads(row) for row in rows], position
 
 
@@ -186,7 +186,7 @@ def test_the_list_ends_before_a_row_that_no_longer_fits_and_goes_on_with_it(
     for job_id in (1, 2, 3):
         emulated.put_job(ALICE, job_id)
     texts = [jobs.row(item) for item in jobs.list_jobs(db, settings, ALICE, None, None)]
-    monkeypatch.setattr(paging, "ROOM_BYTES", len(json.dumps("".join(texts[:2]))))
+    monkeypatch.setattr(paging, "MAX_BYTES_OF_ROWS", len(json.dumps("".join(texts[:2]))))
     rows, end = list_jobs(db, settings)
     assert [row["job_id"] for row in rows] == [3, 2]
     rows, end = list_jobs(db, settings, end)

@@ -111,7 +111,7 @@ def test_an_instance_that_answers_for_long_does_not_grow(
     ):
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3.url)
-        aws._client.cache_clear()
+        aws.botocore_client.cache_clear()
         before: dict[str, int] = {}
         for number in range(CALLS):
             if number == WARM_UP:
@@ -122,7 +122,7 @@ def test_an_instance_that_answers_for_long_does_not_grow(
             assert invoke(app, request).status == (400 if number % 5 == 4 else 200)
         after = size()
         assert len(s3.versions) < len(requests)
-    aws._client.cache_clear()
+    aws.botocore_client.cache_clear()
     for what, most in (("objects", 200), ("threads", 0), ("files", 0), ("kibibytes", 4_096)):
         assert after[what] - before[what] <= most, what
 

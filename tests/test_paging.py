@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from chalicelib import paging
 from chalicelib.errors import ApiError
-from chalicelib.paging import decode_cursor, encode_cursor, escaped_bytes, fit
+from chalicelib.paging import decode_cursor, encode_cursor, escaped_bytes, fill_page
 
 POSITION = ["17", "2026-01-01 12:00:00 UTC"]
 SCOPE = ("deployment", "alice", "list", "byDate")
 
 
-def fit_numbers(numbers: list[int], limit: int | None = None, reserved: int = 0) -> object:
-    return fit(numbers, str, escaped_bytes, lambda n: [str(n)], limit, reserved)
+def fill_page_with(numbers: list[int], limit: int | None = None, reserved: int = 0) -> object:
+    return fill_page(numbers, str, escaped_bytes, lambda n: [str(n)], limit, reserved)
 
 
 @given(texts=st.lists(st.text(), min_size=2, max_size=6))
@@ -26,8 +26,8 @@ def test_a_text_is_counted_as_lambda_escapes_it(texts: list[str]) -> None:
     size = len(json.dumps("".join(encoded))) - 2 + len(texts)
     for room, count in ((size, len(texts)), (size - 1, len(texts) - 1)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(paging, "ROOM_BYTES", room)
-            rows, position = fit(
+            patch.setattr(paging, "MAX_BYTES_OF_ROWS", room)
+            rows, position = fill_page(
                 range(len(texts)), encoded.__getitem__, escaped_bytes, lambda i: [str(i)]
             )
         assert rows == encoded[:count]
@@ -35,16 +35,16 @@ def test_a_text_is_counted_as_lambda_escapes_it(texts: list[str]) -> None:
 
 
 def test_what_is_reserved_is_not_available_to_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paging, "ROOM_BYTES", 10)
-    assert fit_numbers([1234, 5678]) == (["1234", "5678"], None)
-    assert fit_numbers([1234, 5678], reserved=1) == (["1234"], ["1234"])
+    monkeypatch.setattr(paging, "MAX_BYTES_OF_ROWS", 10)
+    assert fill_page_with([1234, 5678]) == (["1234", "5678"], None)
+    assert fill_page_with([1234, 5678], reserved=1) == (["1234"], ["1234"])
 
 
 def test_one_row_is_taken_even_if_it_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else paging would never end."""
-    monkeypatch.setattr(paging, "ROOM_BYTES", 1)
-    assert fit_numbers([1234, 5678]) == (["1234"], ["1234"])
-    assert fit_numbers([1234]) == (["1234"], None)
+    monkeypatch.setattr(paging, "MAX_BYTES_OF_ROWS", 1)
+    assert fill_page_with([1234, 5678]) == (["1234"], ["1234"])
+    assert fill_page_with([1234]) == (["1234"], None)
 
 
 @pytest.mark.parametrize(
@@ -54,16 +54,16 @@ def test_one_row_is_taken_even_if_it_does_not_fit(monkeypatch: pytest.MonkeyPatc
 def test_a_position_is_returned_only_if_more_follow(
     limit: int | None, rows: list[str] | None, position: list[str] | None
 ) -> None:
-    assert fit_numbers([1, 2, 3], limit) == (rows or ["1", "2", "3"], position)
+    assert fill_page_with([1, 2, 3], limit) == (rows or ["1", "2", "3"], position)
 
 
 def test_the_size_of_a_row_of_several_texts_can_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paging, "ROOM_BYTES", 10)
+    monkeypatch.setattr(paging, "MAX_BYTES_OF_ROWS", 10)
 
     def size(row: tuple[str, str]) -> int:
         return sum(map(escaped_bytes, row))
 
-    rows, position = fit("abc", lambda name: (name, '"'), size, lambda name: [name])
+    rows, position = fill_page("abc", lambda name: (name, '"'), size, lambda name: [name])
     assert (rows, position) == ([("a", '"'), ("b", '"')], ["b"])
 
 

@@ -12,11 +12,16 @@ from chalicelib import response
 
 
 @given(members=st.dictionaries(st.text(), st.none() | st.integers() | st.text(), max_size=4))
-def test_encoded_members_make_the_object_that_json_makes(members: dict[str, object]) -> None:
+def test_encoded_values_make_the_json_that_they_make_together(members: dict[str, object]) -> None:
     encoded = {name: response.encode(value) for name, value in members.items()}
-    assert response.encode_object(encoded) == response.encode(members)
-    array = response.encode_array(encoded.values())
-    assert json.loads(array) == list(members.values())
+    assert json.loads(response.array(encoded.values())) == list(members.values())
+    pairs = [f"{response.encode(name)}:{value}" for name, value in encoded.items()]
+    assert json.loads(response.object_(pairs)) == members
+
+
+def test_members_that_are_none_are_left_out_of_a_body() -> None:
+    body = response.ok({"a": "x", "b": None}, c="[1]", d=None).body
+    assert json.loads(body) == {"a": "x", "c": [1]}
 
 
 def test_the_log_goes_to_stdout_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -386,7 +386,9 @@ def test_a_cursor_is_good_for_its_caller_and_route_only(emulated: Aws, invoke: I
         for job_id in (1, 2):
             emulated.put_job(user, job_id)
     cursor = invoke("GET", "/jobs/list", {"limit": "1"}).json["next_cursor"]
-    expected = refused("cursor: string", "cursor must be one that this request answered with")
+    expected = refused(
+        "cursor: string", "cursor must be the next_cursor of a response to the same request"
+    )
     for path, query, user in (
         ("/jobs/list", {}, BOB),
         ("/jobs/get", {"job-id": "1"}, ALICE),
@@ -575,7 +577,7 @@ def test_an_object_url_is_composed_without_asking_aws(
     def refuse(*_: Any) -> None:
         raise AssertionError("a client was made")
 
-    monkeypatch.setattr("chalicelib.aws._client", refuse)
+    monkeypatch.setattr("chalicelib.aws.botocore_client", refuse)
     query = {"job-id": "7", "object-uuid": "a.png"}
     answer = invoke("GET", "/jobs/get-object-url", query)
     url = urlsplit(answer.json["url"])
@@ -788,7 +790,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
             f"GET https://x.example/{TABLE}?X-Amz-Signature=abc failed for a@example.com, a-token"
         )
 
-    monkeypatch.setattr("chalicelib.aws._client", refuse)
+    monkeypatch.setattr("chalicelib.aws.botocore_client", refuse)
 
 
 def test_the_unforeseen_gets_500_with_the_request_id_and_nothing_of_the_inside(
@@ -831,7 +833,7 @@ def test_a_broken_store_gets_a_clean_503_or_500(
 ) -> None:
     from chalicelib import aws
 
-    aws._client.cache_clear()
+    aws.botocore_client.cache_clear()
     with scripted_server(answer) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", server.url)
         for method, path, query in (ROUTES[0], ROUTES[1]):
@@ -842,7 +844,7 @@ def test_a_broken_store_gets_a_clean_503_or_500(
             check_headers(got)
             for secret in (TABLE, BUCKET, "botocore", "Traceback", "Exception", "dynamodb"):
                 assert secret not in got.body
-    aws._client.cache_clear()
+    aws.botocore_client.cache_clear()
 
 
 def test_each_request_has_one_log_line_that_says_what_was_done(
