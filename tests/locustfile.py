@@ -1,0 +1,82 @@
+"""Callers of the API, for locust: test_load.load() starts it.
+
+JOBS_API_TOKENS: a JSON object of user ids and their ID tokens; a caller is one of them throughout.
+"""
+
+import itertools
+import json
+import os
+import re
+from random import randint
+
+from locust import FastHttpUser
+from locust.contrib.fasthttp import ResponseContextManager
+
+TOKENS: dict[str, str] = json.loads(os.environ["JOBS_API_TOKENS"])
+users = itertools.cycle(TOKENS)
+
+
+class Caller(FastHttpUser):  # type: ignore[misc]  # locust is in an environment of its own
+    """Calls all routes, without a pause. Any response that is not right is a failure."""
+
+    def on_start(self) -> None:
+        self.user_id = next(users)
+        self.etags: dict[str, str] = {}
+
+    def list_jobs(self) -> None:
+        self.call("GET", "/jobs/list")
+
+    def list_a_page(self) -> None:
+        self.call("GET", "/jobs/list?limit=3")
+
+    def get_job(self) -> None:
+        self.call("GET", f"/jobs/get?job-id={randint(1, 20)}")
+
+    def get_object_url(self) -> None:
+        self.call("GET", f"/jobs/get-object-url?job-id={randint(1, 20)}&object-uuid=a.png")
+
+    def delete_job(self) -> None:
+        self.call("DELETE", f"/jobs/delete?job-id={randint(1, 20)}")
+
+    def make_a_mistake(self) -> None:
+        self.call("GET", "/jobs/get?job-id=x")
+
+    # How often, in proportion.
+    tasks = {  # noqa: RUF012  locust's way
+        list_jobs: 3,
+        list_a_page: 2,
+        get_job: 4,
+        get_object_url: 2,
+        delete_job: 2,
+        make_a_mistake: 1,
+    }
+
+    def call(self, method: str, path: str) -> None:
+        """Send a request. The statistics have a line for each route and status."""
+        headers = {"Authorization": TOKENS[self.user_id]}
+        if path in self.etags:
+            headers["If-None-Match"] = self.etags[path]
+        with self.client.request(method, path, headers=headers, catch_response=True) as response:
+            route = path.partition("?")[0]
+            response.request_meta["name"] = f"{route} {response.status_code}"
+            if problem := self.problem(response):
+                # Without ids, so that failures of a kind count as one.
+                body = re.sub("[0-9a-f-]{36}", "<id>", response.text or "")
+                response.failure(f"{problem}: {body[:200]}")
+            else:
+                response.success()
+                self.etags[path] = response.headers.get("ETag", self.etags.get(path, ""))
+
+    def problem(self, response: ResponseContextManager) -> str:
+        """What is wrong with a response, if anything."""
+        # 429: the stage of a deployed stack lets so many a second through.
+        if response.status_code not in (200, 304, 400, 404, 429):
+            return f"status {response.status_code}"
+        if not response.headers.get("Access-Control-Allow-Origin"):
+            return "no CORS"
+        if response.status_code == 304:
+            return "a 304 with a body" if response.text else ""
+        if any(user_id in response.text for user_id in set(TOKENS) - {self.user_id}):
+            return "of another user"
+        known = {"jobs", "job_info", "url", "message"} & set(response.json())
+        return "" if known else "an unknown body"
