@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 SAM_CLI := 1.170.0
 
+# The developer's shell has no say in what Python imports.
+unexport PYTHONPATH
+
 .PHONY: run test mutants soak bench package deploy audit secrets
 
 run: $(INSTALLED)

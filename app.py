@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 import time
 from collections.abc import Callable
 from functools import wraps
@@ -9,15 +10,20 @@ from typing import cast
 
 from chalice.app import CognitoUserPoolAuthorizer, CORSConfig, Request, Response
 
-from chalicelib import aws, paging, response
-from chalicelib.config import load_settings
-from chalicelib.request import JobsRequest
-
 if "AWS_CHALICE_CLI_MODE" in os.environ:
-    # `chalice local`, `deploy` and `package` import the app as well.
+    # `chalice local`, `deploy` and `package` import the app as well. Chalice's reloader is watching
+    # the files by now, and would take new bytecode for a change: so that goes first.
+    sys.dont_write_bytecode = True
+    from dev import reloader
+
+    reloader.patch()
     from dev.chalice_cli import prepare
 
     prepare()
+
+from chalicelib import aws, paging, response
+from chalicelib.config import load_settings
+from chalicelib.request import JobsRequest
 
 # Run the garbage collector less often: a list of 10,000 jobs makes 70,000 dicts, none of them in a
 # cycle, and with the default threshold of 700 it walks them again and again.

@@ -62,7 +62,8 @@ def end(message: str) -> NoReturn:
     print(message, file=sys.stderr, flush=True)
     if reloader.is_worker():
         # This is a thread of the reloader's worker, where SystemExit is lost. The reloader itself
-        # would end with status 0, even if its worker does not.
+        # ends with status 0 whatever its worker's is, unless a signal ends it; an interactive bash
+        # then adds a line, for any signal that has this effect on Python.
         os.kill(os.getppid(), signal.SIGTERM)
         os._exit(2)
     sys.exit(2)
@@ -96,8 +97,6 @@ def check_filled_in(path: Path) -> None:
 
 def prepare_local(options: dict[str, Any]) -> None:
     """Start the emulated AWS if no user pool is named, and patch the server."""
-    # At once: what follows takes time, and new files of bytecode would reload the server.
-    reloader.patch()
     # Its INFO lines say where credentials and endpoints were found.
     logging.getLogger("botocore").setLevel(logging.WARNING)
     from dev import local_server

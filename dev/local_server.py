@@ -15,6 +15,8 @@ import jwt
 from chalice import local
 from chalice.app import CognitoUserPoolAuthorizer
 
+from chalicelib.errors import ConfigError
+
 Handler = local.ChaliceRequestHandler
 
 _authorize = local.LocalGatewayAuthorizer.authorize
@@ -53,9 +55,9 @@ def authorize(
         token = event["headers"].get("authorization", "").removeprefix("Bearer ")
         try:
             verify(token)
-        except jwt.PyJWKClientConnectionError as error:
-            print(f"The keys of the user pool cannot be read: {error}", file=sys.stderr)
-            body = b'{"message": "The keys of the user pool cannot be read"}'
+        except ConfigError as error:
+            print(error, file=sys.stderr)
+            body = json.dumps({"message": str(error)}).encode()
             raise local.InvalidAuthorizerError({}, body) from error
         except (jwt.PyJWTError, ValueError) as error:
             raise local.NotAuthorizedError({}, b'{"message": "Unauthorized"}') from error
@@ -64,11 +66,23 @@ def authorize(
 
 
 def verify(token: str) -> None:
-    """Check the token's signature and expiry with the user pool's keys. Raises jwt.PyJWTError."""
+    """Check the token's signature and expiry with the user pool's keys.
+
+    Raises jwt.PyJWTError or ValueError if the token is bad, ConfigError if there are no such keys.
+    """
+    jwt.get_unverified_header(token)
     _, _, _, region, _, pool = os.environ["USER_POOL_ARN"].split(":")
     endpoint = os.environ.get("AWS_ENDPOINT_URL") or f"https://cognito-idp.{region}.amazonaws.com"
     url = f"{endpoint.rstrip('/')}/{pool.rpartition('/')[2]}/.well-known/jwks.json"
-    keys = _keys.setdefault(url, jwt.PyJWKClient(url))
+    keys = _keys.setdefault(url, jwt.PyJWKClient(url, timeout=5))
+    try:
+        keys.get_signing_keys()
+    except (jwt.PyJWTError, ValueError, OSError) as error:
+        reason = error.__cause__ or error
+        raise ConfigError(
+            f"The user pool's keys cannot be read from {url}: {reason}. They are at the endpoint "
+            "in AWS_ENDPOINT_URL, or at Cognito's in the region of USER_POOL_ARN."
+        ) from error
     key = keys.get_signing_key_from_jwt(token)
     jwt.decode(token, key, algorithms=["RS256"], options={"verify_aud": False})
 

@@ -1,14 +1,16 @@
 """Patches of `chalice local`'s reloader: what reloads, and when its worker ends."""
 
 import os
-import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from chalice.cli.filewatch.stat import StatFileWatcher
+from chalice.utils import OSUtils
 
-NOT_WATCHED = ("__pycache__", "build", "node_modules")
+ROOT = Path(__file__).parent.parent
+NOT_WATCHED = ("__pycache__", "build", "mutants", "node_modules")
 
 
 def is_worker() -> bool:
@@ -17,32 +19,48 @@ def is_worker() -> bool:
 
 
 def patch() -> None:
-    """Apply the patches to this process."""
-    sys.dont_write_bytecode = True
-    setattr(StatFileWatcher, _single_pass_poll.__name__, _single_pass_poll)
-    if is_worker():
-        threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
+    """Apply the patches, if this is the worker: its watcher is running already."""
+    if not is_worker():
+        return
+    # Before the rest of the code is loaded: what changes from now on has to be loaded again.
+    loaded = own_files()
+
+    def _single_pass_poll(_self: Any, _root: str, callback: Any) -> None:
+        """Reload for a change of the project's own files only."""
+        if own_files() != loaded:
+            callback()
+
+    def _is_changed_file(self: Any, path: str, times: dict[str, float]) -> bool:
+        """No: what Chalice's own poll finds now, if it is under way, is the bytecode of app.py."""
+        times[path] = self._mtime_cache.setdefault(path, 0)
+        return False
+
+    for patched in (_single_pass_poll, _is_changed_file):
+        setattr(StatFileWatcher, patched.__name__, patched)
+    setattr(OSUtils, mtime.__name__, mtime)
+    threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
 
 
-def _single_pass_poll(self: Any, root: str, callback: Any) -> None:
-    """Reload for a change of the project's own files, not of .venv, .git, caches and builds."""
-    changed = {}
-    for folder, folders, files in os.walk(root):
+def own_files() -> dict[str, float]:
+    """The project's own files with their times, without .venv, .git, caches and builds."""
+    times = {}
+    for folder, folders, files in os.walk(ROOT):
         folders[:] = [
             name
             for name in folders
             if name == ".chalice" or (name[0] != "." and name not in NOT_WATCHED)
         ]
-        for name in files:
-            path = os.path.join(folder, name)
-            try:
-                changed[path] = os.stat(path).st_mtime
-            except OSError:
-                continue
-    before = getattr(self, "own_files", changed)
-    self.own_files = changed
-    if changed != before:
-        callback()
+        for path in (os.path.join(folder, name) for name in files if name[0] != "."):
+            times[path] = mtime(None, path)
+    return times
+
+
+def mtime(_: Any, path: str) -> float:
+    """When the file was changed. Chalice's own function raises if the file has vanished."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0
 
 
 def end_with_parent(parent: int) -> None:

@@ -35,8 +35,6 @@ def copy(tmp_path: Path) -> Path:
 
 def environ(copy: Path, **variables: str) -> dict[str, str]:
     nothing = {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(copy.parent)}
-    # Chalice's file watcher fails on a file of bytecode that is gone when it looks at it.
-    nothing["PYTHONDONTWRITEBYTECODE"] = "1"
     return {"PATH": os.environ["PATH"], **nothing, **variables}
 
 
@@ -65,9 +63,13 @@ def test_stage_dev_is_not_deployed(command: list[str], copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["deploy"], ["package", "out"], ["package", "--pkg-format", "terraform", "out"]]
+    ("command", "left"),
+    [
+        (["deploy"], "config.json"),
+        (["package", "out"], "policy-prod.json"),
+        (["package", "--pkg-format", "terraform", "out"], "config.json"),
+    ],
 )
-@pytest.mark.parametrize("left", ["config.json", "policy-prod.json"])
 def test_stage_prod_is_refused_until_it_is_filled_in(
     command: list[str], left: str, copy: Path
 ) -> None:
@@ -79,21 +81,25 @@ def test_stage_prod_is_refused_until_it_is_filled_in(
 
 
 @pytest.mark.parametrize(
-    ("variables", "message"),
+    ("variables", "message", "reloader"),
     [
-        ({"USER_POOL_ARN": "x"}, "USER_POOL_ARN is 'x'. It must be the ARN of"),
-        ({"JOB_FILES_BUCKET": ""}, "JOB_FILES_BUCKET is not set. It must be the name of"),
-        ({"AWS_REGION": ""}, "AWS_REGION is not set, and no AWS profile names a region."),
-        ({"AWS_ACCESS_KEY_ID": ""}, "There are no AWS credentials. Set AWS_ACCESS_KEY_ID and"),
-        ({"AWS_REGION": "", "AWS_PROFILE": "nope"}, "The config profile (nope) could not be"),
-        ({"AWS_REGION": "", "AWS_CONFIG_FILE": __file__}, "Unable to parse config file"),
+        ({"USER_POOL_ARN": "x"}, "USER_POOL_ARN is 'x'. It must be the ARN of", True),
+        ({"JOB_FILES_BUCKET": ""}, "JOB_FILES_BUCKET is not set. It must be the name of", False),
+        ({"AWS_REGION": ""}, "AWS_REGION is not set, and no AWS profile names a region.", False),
+        (
+            {"AWS_ACCESS_KEY_ID": ""},
+            "There are no AWS credentials. Set AWS_ACCESS_KEY_ID and",
+            False,
+        ),
+        ({"AWS_REGION": "", "AWS_PROFILE": "nope"}, "The config profile (nope) could not be", True),
+        ({"AWS_REGION": "", "AWS_CONFIG_FILE": __file__}, "Unable to parse config file", False),
     ],
 )
-@pytest.mark.parametrize("reloader", ["--autoreload", "--no-autoreload"])
 def test_chalice_local_says_what_is_wrong_in_one_line(
-    variables: dict[str, str], message: str, reloader: str, copy: Path
+    variables: dict[str, str], message: str, reloader: bool, copy: Path
 ) -> None:
-    done = run(copy, "local", reloader, "--port", str(free_port()), **ENVIRON | variables)
+    options = ["--port", str(free_port()), *([] if reloader else ["--no-autoreload"])]
+    done = run(copy, "local", *options, **ENVIRON | variables)
     assert_one_line(done, message)
 
 
@@ -155,8 +161,8 @@ def wait_for_start(log: Path, times: int) -> list[str]:
     lines = text.splitlines()
     last = max(index for index, line in enumerate(lines) if line.startswith("ready: "))
     if times == 1:
-        # The first bytecode of a fresh clone may be taken for a change.
-        assert set(lines[:last]) <= {"Restarting local dev server."}
+        # The bytecode of app.py itself, written before any code of ours runs, may restart it once.
+        assert lines[:last] in ([], ["Restarting local dev server."])
     return lines[last : last + 5]
 
 

@@ -12,11 +12,15 @@ from urllib.parse import quote, urlencode, urlsplit
 import pytest
 import urllib3
 
+from chalicelib.config import load_settings
+from chalicelib.urls import signer
 from dev import demo
 from dev.emulated_aws import (
     BUCKET,
+    REGION,
     TABLE,
     EmulatedAws,
+    api_environ,
     create_bucket,
     create_pool,
     create_table,
@@ -27,6 +31,7 @@ from dev.emulated_aws import (
 from dev.processes import free_port, wait_for
 from dev.run import local_api
 from tests import openapi
+from tests.scripted_server import HANG_UP, Scripted, scripted_server
 
 EMAIL = "alice@example.com"
 JOB_WITH_IMAGES = 7
@@ -37,6 +42,7 @@ class Running(NamedTuple):
 
     url: str
     aws: EmulatedAws
+    pool_arn: str
     alice: str
     tokens: dict[str, str]
     bobs_token: str
@@ -94,6 +100,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             yield Running(
                 url,
                 aws,
+                pool.arn,
                 alice,
                 log_in(cognito, pool, EMAIL),
                 log_in(cognito, pool, "bob@example.com")["IdToken"],
@@ -140,29 +147,36 @@ def test_a_download_comes_under_its_original_name(running: Running, file_name: s
     assert answer.headers["Content-Disposition"].endswith(f"filename*=UTF-8''{encoded}")
 
 
-def test_a_url_expires(running: Running, tmp_path: Path) -> None:
-    """An API whose URLs are good for a second."""
+@pytest.mark.parametrize(("age", "status"), [(3890, 200), (3910, 403)], ids=["valid", "expired"])
+def test_a_url_expires_after_its_expiry_and_window(age: int, status: int, running: Running) -> None:
     name = min(running.put_job(2))
-    port = free_port()
-    arn = "arn:aws:cognito-idp:eu-central-1:000000000000:userpool/" + pool_id(running)
-    seconds = {"URL_EXPIRY_SECONDS": "1", "URL_WINDOW_SECONDS": "1"}
-    with local_api(running.aws, arn, port, tmp_path / "api.log", **seconds) as api:
-        here = running._replace(url=f"http://127.0.0.1:{port}")
-        wait_for(f"{here.url}/jobs/list", api)
-        url = here("GET", "/jobs/get-object-url", job_id=2, object_uuid=name).json()["url"]
-        assert running.http.request("GET", url).status == 200
-        deadline = time.monotonic() + 10
-        while (expired := running.http.request("GET", url)).status == 200:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-    assert expired.status == 403
-    assert b"expired" in expired.data
+    settings = load_settings(api_environ(running.aws, running.pool_arn))
+    sign = signer(settings, REGION, ("test", "test", None), int(time.time()) - age)
+    answer = running.http.request("GET", sign(f"{running.alice}/2/{name}"), retries=False)
+    assert answer.status == status
+    assert (b"expired" in answer.data) == (status == 403)
 
 
-def pool_id(running: Running) -> str:
-    payload = running.tokens["IdToken"].split(".")[1]
-    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    return str(claims["iss"].rpartition("/")[2])
+def test_keys_that_cannot_be_read_are_said_with_their_url(running: Running, tmp_path: Path) -> None:
+    broken = (Scripted(404), Scripted(200, "<html>"), Scripted(200, "[]"), Scripted(200, "{}"))
+    log = tmp_path / "api.log"
+    with scripted_server(*broken, Scripted(HANG_UP)) as cognito:
+        environ = {"AWS_ENDPOINT_URL": cognito.url}
+        port = free_port()
+        with local_api(running.aws, running.pool_arn, port, log, **environ) as api:
+            here = running._replace(url=f"http://127.0.0.1:{port}")
+            assert wait_for(f"{here.url}/jobs/list", api) == 401
+            answers = [here("GET", "/jobs/list") for _ in range(5)]
+            assert here("GET", "/jobs/list", token="garbage").status == 401
+    pool_id = running.pool_arn.rpartition("/")[2]
+    url = f"{cognito.url}/{pool_id}/.well-known/jwks.json"
+    assert cognito.requests == [f"GET {urlsplit(url).path}"] * 5
+    lines = [line for line in log.read_text().splitlines() if "/jobs/list" not in line][1:]
+    for answer, line in zip(answers, lines, strict=True):
+        assert answer.status == 500
+        assert answer.json() == {"message": line}
+        assert line.startswith(f"The user pool's keys cannot be read from {url}: ")
+    assert "HTTP Error 404" in lines[0]
 
 
 def test_the_list_is_answered_page_by_page(running: Running) -> None:
