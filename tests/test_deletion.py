@@ -71,7 +71,6 @@ def delete(app: Chalice, s3: StrictS3, seconds: float = 27, max_requests: int = 
         "🏖.png",
         "results/../x",
     ],
-    ids=ascii,
 )
 def test_a_key_of_any_characters_is_deleted(name: str, app: Chalice, s3: StrictS3) -> None:
     s3.put(PREFIX + name, PREFIX + name, PREFIX + "other.png")
