@@ -2,7 +2,8 @@
 
 `python -m bench.stub LATENCY_SECONDS` prints its URL, then answers until it is ended. It holds the
 jobs and the objects below. Lists come in pages, 1 MB resp. 1,000 keys each; what is deleted is gone
-from the next list. GET /read-capacity answers with the units that queries used since last asked.
+from the next list. GET /used answers with the requests, this one too, and the read units since it
+was last asked.
 """
 
 import asyncio
@@ -12,7 +13,9 @@ import re
 import sys
 import uuid
 import zlib
+from bisect import bisect_right
 from functools import cache
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -20,11 +23,13 @@ Item = dict[str, dict[str, Any]]
 
 FILES, JOBS, WIDE_JOBS, WIDE_BYTES, OBJECTS = 1_000, 10_000, 1_000, 20_480, 3_000
 PAGE_BYTES, PAGE_KEYS = 1_048_576, 1_000
-MANY_JOBS_USER = "a11ce000-0000-4000-8000-000000000001"
 WIDE_JOBS_USER = "b0b00000-0000-4000-8000-000000000002"
-# The user's job of FILES files; those from FIRST_TO_DELETE on have OBJECTS objects each.
-JOB_WITH_FILES, FIRST_TO_DELETE = 1, 2
 IN_INDEX = {"userId", "jobId", "date", "jobName", "contentLength", "creditsSpent", "status"}
+
+
+def user(number: int) -> str:
+    """The user of so many jobs, each with so many objects; their job N has N files in its item."""
+    return f"a11ce000-0000-4000-8000-{number:012}"
 
 
 def job(user_id: str, job_id: int, files: int) -> Item:
@@ -74,62 +79,64 @@ def jobs(user_id: str) -> list[Item]:
             item["padding"] = {"S": ""}
             item["padding"] = {"S": "x" * (WIDE_BYTES - item_bytes(item))}
         return items
-    return [job(user_id, number, files=2) for number in range(JOBS, 0, -1)]
+    return [job(user_id, number, files=2) for number in range(int(user_id[-12:]), 0, -1)]
 
 
 @cache
-def pages(user_id: str, index: bool, shown: frozenset[str]) -> list[tuple[bytes, int]]:
-    """The pages of a query of all of a user's jobs: the answer, and the bytes that it reads.
+def page(user_id: str, index: bool, shown: frozenset[str], start: int) -> tuple[bytes, int]:
+    """A page of a query of a user's jobs from a place on: the answer, and the bytes that it reads.
 
     By an index are read what it holds of each item; from the table, whole items.
     """
-    found: list[tuple[bytes, int]] = []
-    page: list[Item] = []
+    items: list[Item] = []
     read = 0
-    for item in jobs(user_id):
+    answer: dict[str, Any] = {"Items": items}
+    for item in jobs(user_id)[start:]:
         held = {k: v for k, v in item.items() if k in IN_INDEX} if index else item
         if read + item_bytes(held) > PAGE_BYTES:
-            found.append((query_answer(page, len(found) + 1), read))
-            page, read = [], 0
-        page.append({name: value for name, value in held.items() if name in shown})
+            last = items[-1]
+            answer["LastEvaluatedKey"] = {"userId": {"S": user_id}} | {
+                name: last[name] for name in ("jobId", "date")
+            }
+            break
+        items.append({name: value for name, value in held.items() if name in shown})
         read += item_bytes(held)
-    return [*found, (query_answer(page, None), read)]
+    answer |= {"Count": len(items), "ScannedCount": len(items)}
+    return json.dumps(answer, separators=(",", ":")).encode(), read
 
 
-def query_answer(items: list[Item], next_page: int | None) -> bytes:
-    """A page of a query. Its position is the next page's number, in place of a job's."""
-    answer: dict[str, Any] = {"Items": items, "Count": len(items), "ScannedCount": len(items)}
-    if next_page:
-        position = {"userId": {"S": "u"}, "jobId": {"N": str(next_page)}, "date": {"S": "d"}}
-        answer["LastEvaluatedKey"] = position
-    return json.dumps(answer, separators=(",", ":")).encode()
+@cache
+def found(user_id: str, job_id: int) -> tuple[bytes, int]:
+    """The answer to a GetItem, and the bytes that it reads."""
+    item = job(user_id, job_id, files=job_id)
+    return json.dumps({"Item": item}, separators=(",", ":")).encode(), item_bytes(item)
 
 
 class Stub:
     """The answers, each to one request."""
 
     def __init__(self) -> None:
-        self.read_units = 0.0
-        self.objects: dict[str, dict[str, None]] = {}
-        get = job(MANY_JOBS_USER, JOB_WITH_FILES, FILES)
-        self.item = json.dumps({"Item": get}, separators=(",", ":")).encode()
+        self.used = {"requests": 0, "read_units": 0.0}
+        self.objects: dict[str, tuple[list[str], set[str]]] = {}
 
     def dynamodb(self, operation: str, request: dict[str, Any]) -> bytes:
         """GetItem, DeleteItem, Query."""
-        if operation == "GetItem":
-            return self.item
         if operation == "DeleteItem":
             return b"{}"
-        [user_id] = request["ExpressionAttributeValues"].values()
-        names = request["ExpressionAttributeNames"]
-        shown = request["ProjectionExpression"].replace(" ", "").split(",")
-        shown = frozenset(names.get(name, name) for name in shown)
-        start = int(request.get("ExclusiveStartKey", {"jobId": {"N": "0"}})["jobId"]["N"])
-        answer, read = pages(user_id["S"], "IndexName" in request, shown)[start]
+        if operation == "GetItem":
+            answer, read = found(request["Key"]["userId"]["S"], int(request["Key"]["jobId"]["N"]))
+        else:
+            [user_id] = (value["S"] for value in request["ExpressionAttributeValues"].values())
+            names = request["ExpressionAttributeNames"]
+            shown = request["ProjectionExpression"].replace(" ", "").split(",")
+            shown = frozenset(names.get(name, name) for name in shown)
+            after = request.get("ExclusiveStartKey")
+            start = len(jobs(user_id)) + 1 - int(after["jobId"]["N"]) if after else 0
+            answer, read = page(user_id, "IndexName" in request, shown, start)
         # "DynamoDB read and write operations", capacity unit consumption: a query's items count
         # as one read, rounded up to 4 KB; one unit each, half of one if eventually consistent.
         units = math.ceil(read / 4096)
-        self.read_units += units if request.get("ConsistentRead") else units / 2
+        self.used["read_units"] += units if request.get("ConsistentRead") else units / 2
         return answer
 
     def s3(self, method: str, query: dict[str, list[str]], body: str) -> bytes:
@@ -141,8 +148,10 @@ class Stub:
             result = "ListMultipartUploadsResult"
             return f"<{result}><IsTruncated>false</IsTruncated></{result}>".encode()
         after = query.get("key-marker", query.get("marker", [""]))[0]
-        keys = [key for key in self.below(prefix) if key > after]
-        page, more = keys[:PAGE_KEYS], len(keys) > PAGE_KEYS
+        keys, left = self.below(prefix)
+        later = (key for key in keys[bisect_right(keys, after) :] if key in left)
+        page = list(islice(later, PAGE_KEYS))
+        more = next(later, None) is not None
         common = (
             "<LastModified>2026-01-01T12:00:00.000Z</LastModified>"
             "<ETag>&quot;d41d8cd98f00b204e9800998ecf8427e&quot;</ETag><Size>1024</Size>"
@@ -164,17 +173,18 @@ class Stub:
             f"{markers}{entries}</{result}>"
         ).encode()
 
-    def below(self, prefix: str) -> dict[str, None]:
-        """The keys below a job's prefix, sorted."""
+    def below(self, prefix: str) -> tuple[list[str], set[str]]:
+        """All keys below a job's prefix, sorted, and those that are left."""
         if prefix not in self.objects:
-            keys = (f"{prefix}results/{number:08}.png.json" for number in range(OBJECTS))
-            self.objects[prefix] = dict.fromkeys(keys)
+            number = int(prefix.partition("/")[0][-12:])
+            keys = [f"{prefix}results/{number:08}.png.json" for number in range(number)]
+            self.objects[prefix] = keys, set(keys)
         return self.objects[prefix]
 
     def delete_objects(self, keys: list[str], quiet: bool) -> bytes:
         """Delete; what went is told unless the request is quiet."""
         for key in keys:
-            self.objects[key.partition("results/")[0]].pop(key, None)
+            self.objects[key.partition("results/")[0]][1].discard(key)
         told = "" if quiet else "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in keys)
         return f"<DeleteResult>{told}</DeleteResult>".encode()
 
@@ -206,9 +216,10 @@ class Connection(asyncio.Protocol):
         method, target, _ = head.partition("\r\n")[0].split(" ")
         kind = "application/xml"
         operation = re.search(r"(?i)\nx-amz-target: *\w+\.(\w+)", head)
-        if target == "/read-capacity":
-            content = json.dumps(self.stub.read_units).encode()
-            self.stub.read_units = 0
+        self.stub.used["requests"] += 1
+        if target == "/used":
+            content = json.dumps(self.stub.used).encode()
+            self.stub.used = {"requests": 0, "read_units": 0.0}
         elif operation:
             kind = "application/x-amz-json-1.0"
             content = self.stub.dynamodb(operation[1], json.loads(body))

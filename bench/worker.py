@@ -28,16 +28,20 @@ def main() -> None:
 
     for line in sys.stdin:
         request = json.loads(line)
-        response, seconds = {}, []
+        response, seconds, cpu_seconds = {}, [], []
         for _ in range(request["calls"]):
-            started = time.perf_counter()
+            started, cpu_started = time.perf_counter(), time.process_time()
             response = app(request["event"], Context())
-            finished = time.perf_counter()
+            finished, cpu_finished = time.perf_counter(), time.process_time()
             seconds.append(finished - started)
+            cpu_seconds.append(cpu_finished - cpu_started)
         report = {
             "status": response["statusCode"],
             "body": response["body"],
             "seconds": seconds,
+            "cpu_seconds": cpu_seconds,
+            # Of the whole process, from its start.
+            "cpu_finished": cpu_finished,
             # A clock that the parent process shares.
             "finished": finished,
             "peak_mb": peak_mb(),
