@@ -79,7 +79,7 @@ def list_jobs(request: JobsRequest) -> Response:
     encoded_jobs = response.array(rows)
     next_cursor = paging.encode_cursor(next_position, *scope) if next_position else None
     etag = response.etag(encoded_jobs, next_cursor)
-    if request.if_none_match(etag):
+    if request.matches(etag):
         return response.not_modified(etag)
     return response.ok({"next_cursor": next_cursor}, etag, jobs=encoded_jobs)
 
@@ -105,7 +105,7 @@ def get_job(request: JobsRequest) -> Response:
         credentials.access_key,
         credentials.token,
     )
-    if request.if_none_match(etag):
+    if request.matches(etag):
         return response.not_modified(etag)
 
     sign = urls.signer(settings, aws.region(settings), credentials, signed_at)

@@ -78,7 +78,7 @@ class JobsRequest:
             raise _not_valid(parameter, "object-urls")
         return include is not None
 
-    def if_none_match(self, etag: str) -> bool:
+    def matches(self, etag: str) -> bool:
         """Whether If-None-Match has the tag, by weak comparison (RFC 9110, section 13.1.2)."""
         tags = self._headers.get("if-none-match", "").split(",")
         return any(tag.strip().removeprefix("W/") in (etag, "*") for tag in tags)
