@@ -38,7 +38,7 @@ app.api.cors = CORSConfig(
     expose_headers=["ETag", "Retry-After", "X-Request-Id"],
     max_age=600,
 )
-app.register_middleware(app.finish, "http")
+app.register_middleware(app.add_headers_and_log, "http")
 users = CognitoUserPoolAuthorizer("Users", provider_arns=[settings.user_pool_arn])
 # A cursor of one deployment is not valid in another.
 deployment = settings.user_pool_arn + settings.job_requests_table
@@ -58,7 +58,7 @@ def jobs_view(view: Callable[[JobsRequest], Response]) -> Callable[[], Response]
     return handle
 
 
-# Each view imports what it needs: that makes the first response of a Lambda instance faster.
+# Each view imports what it needs, which shortens cold starts.
 # content_types=[] serves a GET whatever its Content-Type header: it has no body.
 
 
@@ -87,7 +87,7 @@ def list_jobs(request: JobsRequest) -> Response:
 @app.route("/jobs/get", methods=["GET"], authorizer=users, content_types=[])
 @jobs_view
 def get_job(request: JobsRequest) -> Response:
-    """One job in full, with presigned URLs of its results once it has finished."""
+    """One job in full, with presigned URLs of its results once it has succeeded."""
     from chalicelib import files, jobs, urls
 
     job_id, with_object_urls = request.job_id(), request.include_object_urls()
@@ -115,7 +115,7 @@ def get_job(request: JobsRequest) -> Response:
     after = position[0] if position else ""
 
     def encode_urls(name: str) -> tuple[str, str]:
-        """The object's members of `results` and of `object_urls`; empty if it has none."""
+        """The object's members of `results` and of `object_urls`; an empty text for none."""
         result = files.result_member(sign, prefix, name) if name in with_results else ""
         return result, files.object_member(sign, prefix, name) if with_object_urls else ""
 
@@ -164,8 +164,8 @@ def delete_job(request: JobsRequest) -> Response:
 
     job_id = request.job_id()
     prefix = files.job_prefix(request.user_id, job_id)
-    s3 = aws.Client("s3", settings, request.seconds_left, aws.UNTIL_TIME_IS_OVER)
+    s3 = aws.Client("s3", settings, request.seconds_left, aws.UNLIMITED_ATTEMPTS)
     files.delete_files(s3, settings.job_files_bucket, prefix, request.log, request.seconds_left)
-    db = aws.Client("dynamodb", settings, request.seconds_left)
-    jobs.delete_entry(db, settings, request.user_id, job_id)
+    db = aws.Client("dynamodb", settings, request.seconds_left, aws.UNLIMITED_ATTEMPTS)
+    jobs.delete_job(db, settings, request.user_id, job_id)
     return response.ok({"message": "Ok"})

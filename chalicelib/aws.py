@@ -12,12 +12,12 @@ from chalicelib.config import Settings
 from chalicelib.errors import BUSY, ApiError, ConfigError
 
 # An attempt gets the longest read time-out that fits into the request's remaining time, so that a
-# slow response is waited for, and no attempt runs past Lambda's end.
+# slow response is waited for, and no attempt runs past the Lambda's timeout.
 CONNECT_SECONDS = 1.0
 READ_SECONDS = (10.0, 5.0, 2.0)
 RESERVE_SECONDS = 0.5  # for the response
 ATTEMPTS = 4
-UNTIL_TIME_IS_OVER = 1_000_000
+UNLIMITED_ATTEMPTS = 1_000_000  # only the request's time ends them
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 2.0
 PARALLEL_REQUESTS = 8
 # Transient errors of DynamoDB and S3, in addition to all with a status of 500 or above.
@@ -37,7 +37,7 @@ _session_lock = threading.RLock()
 
 
 class Credentials(NamedTuple):
-    """Temporary credentials, as Lambda's are, have a session token."""
+    """AWS credentials; token is the session token of temporary ones, such as Lambda's."""
 
     access_key: str
     secret_key: str
@@ -130,7 +130,7 @@ def region(settings: Settings) -> str:
     if not named:
         raise ConfigError(
             "AWS_REGION is not set, and no AWS profile names a region. It must be an AWS region, "
-            "like eu-central-1. Set it in the shell, or choose a profile by AWS_PROFILE."
+            "like eu-central-1. Set it in the shell, or set AWS_PROFILE to choose a profile."
         )
     return str(named)
 
@@ -148,7 +148,7 @@ def credentials() -> Credentials:
     if found is None:
         raise ConfigError(
             "There are no AWS credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the "
-            "shell, or choose a profile by AWS_PROFILE; a Lambda has its role's."
+            "shell, or set AWS_PROFILE to choose a profile. A Lambda has those of its role."
         )
     frozen = found.get_frozen_credentials()
     return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
@@ -156,7 +156,7 @@ def credentials() -> Credentials:
 
 @cache
 def _session() -> Any:
-    # boto3's own session adds nothing that is used here, but 20 ms to a new Lambda instance.
+    # boto3's own session would add 20 ms to a cold start, and nothing that is used here.
     import botocore.session
 
     session = botocore.session.get_session()
@@ -185,7 +185,7 @@ def botocore_client(settings: Settings, name: str, read_timeout: float) -> Any:
 def _parse_json(
     response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
 ) -> None:
-    """Parse DynamoDB's response by json alone: botocore's walk of its shape gives the same."""
+    """Parse DynamoDB's response with json only: botocore walks its shape to make the same dict."""
     if response_dict["status_code"] == 200:
         from botocore.parsers import ResponseParserError
 

@@ -39,6 +39,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         text(environ, name, _REGION, "an AWS region, like eu-central-1", default="")
         for name in ("AWS_REGION", "AWS_DEFAULT_REGION")
     )
+    # boto3 reads the endpoint of DynamoDB by itself; it is only checked here.
     endpoint, s3_endpoint, _ = (
         url(
             environ, name, rf"{_ORIGIN}(/[\w-]+)*/?", "a URL like http://127.0.0.1:4566", default=""
@@ -110,10 +111,10 @@ def seconds(environ: Mapping[str, str], name: str, default: int, maximum: int) -
 
 
 def url(environ: Mapping[str, str], name: str, pattern: str, expected: str, default: str) -> str:
-    """The variable's value or its default, whose port is checked too. Raises ConfigError."""
+    """Like text(), and checks the port as well. Raises ConfigError."""
     value = text(environ, name, pattern, expected, default)
     try:
-        # Both raise ValueError, for a malformed IPv6 address and for a port above 65535.
+        # ValueError: a malformed IPv6 address, or a port above 65535.
         _ = urlsplit(value).port
     except ValueError:
         raise _error(environ, name, expected) from None

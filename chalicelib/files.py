@@ -20,7 +20,10 @@ Listed = dict[str, Any]
 
 
 def job_prefix(user_id: str, job_id: int) -> str:
-    """What the keys of all of the job's files begin with. The last / keeps job 1 from job 10's."""
+    """The prefix of the keys of all of the job's files.
+
+    With the / at its end, the prefix of job 1 does not match the keys of job 10.
+    """
     return f"{user_id}/{job_id}/"
 
 
@@ -81,7 +84,7 @@ class _Deletion:
         self.prefix = prefix
         self.log = log
         self.seconds_left = seconds_left
-        # The wait before each DeleteObjects: doubled after a transient error, halved after none.
+        # The wait before each request: doubled after a transient error, else halved.
         self.pause_seconds = 0.0
         # The codes of errors that are not transient, each with the key.
         self.refused: list[tuple[str, str]] = []
@@ -89,8 +92,8 @@ class _Deletion:
 
     def run(self, pool: Any) -> None:
         """Delete until a round has found nothing."""
-        # The first round lists the uploads while it lists the versions; each later one before, so
-        # that no upload completes after the listing of the versions and is missed.
+        # The first round lists uploads and versions concurrently. Each later round lists uploads
+        # first, so that no upload completes after the listing of the versions and is missed.
         uploads = pool.submit(self.list_uploads)
         for round_number in count(1):
             versions_found, deletions = self.start_deletions(pool)
@@ -104,11 +107,11 @@ class _Deletion:
                 codes = dict(Counter(code for code, _ in self.refused))
                 raise RuntimeError(f"S3 refused to delete: {codes}, one is {self.refused[0][1]!r}")
             if round_number > 1:
-                # What was deleted may still be listed, uploads above all.
+                # What was deleted may still be listed, especially uploads.
                 pause(0.1 * 2 ** min(round_number, 5), self.seconds_left)
 
     def start_deletions(self, pool: Any) -> tuple[bool, deque[Any]]:
-        """Whether there are versions, and the pending deletions of the last of them."""
+        """Start to delete all versions: whether there are any, and the deletions to await."""
         found = False
         pending: deque[Any] = deque()
         for page in self.list_versions():
@@ -148,7 +151,7 @@ class _Deletion:
             )
             decode = unquote_plus if page.get("EncodingType") == "url" else str
             found += [upload | {"Key": decode(upload["Key"])} for upload in page.get("Uploads", [])]
-            if not page.get("IsTruncated"):
+            if not page["IsTruncated"]:
                 return found
             markers = {"KeyMarker": decode(page["NextKeyMarker"])}
             markers["UploadIdMarker"] = page["NextUploadIdMarker"]
@@ -159,7 +162,7 @@ class _Deletion:
         try:
             self.s3.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
         except Exception as error:
-            # Completed or aborted by somebody else: what it left is listed next.
+            # Already aborted, or completed: then the next listing of the versions has its object.
             if _code(error) != "NoSuchUpload":
                 self.refused.append((_code(error), key))
         else:
@@ -171,18 +174,22 @@ class _Deletion:
         while pending:
             if self.pause_seconds > 0.01:
                 pause(self.pause_seconds, self.seconds_left)
-            codes = self.error_codes(list(pending))
-            deleted = [pending[at] for at in pending if at not in codes]
+            errors = self.errors(list(pending))
+            deleted = [pending[each] for each in pending if each not in errors]
             objects = sum("Size" in version and version["IsLatest"] for version in deleted)
             self.add_to_log(objects_deleted=objects, versions_deleted=len(deleted) - objects)
-            self.refused += [(codes[at], at[0]) for at in codes if codes[at] not in TRANSIENT_CODES]
-            pending = {at: pending[at] for at in pending if codes.get(at) in TRANSIENT_CODES}
+            pending = {
+                each: pending[each] for each in pending if errors.get(each) in TRANSIENT_CODES
+            }
+            self.refused += [
+                (errors[key, id_], key) for key, id_ in errors if (key, id_) not in pending
+            ]
             self.pause_seconds = (
                 max(0.1, 2 * self.pause_seconds) if pending else self.pause_seconds / 2
             )
 
-    def error_codes(self, versions: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """Request the deletion of versions; the codes of the errors by key and version id."""
+    def errors(self, versions: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Request the deletion of versions; the codes of errors by key and version id."""
         objects = [{"Key": key, "VersionId": version_id} for key, version_id in versions]
         try:
             if _NOT_IN_XML.search(objects[0]["Key"]):
@@ -211,5 +218,4 @@ def _code(error: Exception) -> str:
 
     if not isinstance(error, ClientError):
         raise error
-    code: str = error.response["Error"]["Code"]
-    return code
+    return str(error.response["Error"]["Code"])

@@ -40,7 +40,7 @@ def list_jobs(
 ) -> Iterator[Item]:
     """The user's jobs, newest first, base information only.
 
-    They start after the position, and end one after `limit`, which shows whether more follow.
+    Starts after the position, and yields up to limit + 1 jobs: the last one shows that more follow.
     Raises ApiError (503).
     """
     query: dict[str, Any] = {
@@ -75,7 +75,7 @@ def list_jobs(
 
 def row(item: Item) -> str:
     """The job's base information, encoded."""
-    # Filled in as text, with few calls, as a list may have 10,000 rows. % takes twice the time.
+    # Filled in as text, with few calls, as a list may have 10,000 rows. % takes twice as long.
     get = item.get
     name, date = get("jobName", _ABSENT).get("S"), get("date", _ABSENT).get("S")
     members = (
@@ -90,7 +90,7 @@ def row(item: Item) -> str:
 
 
 def position(item: Item) -> list[str]:
-    """Where a list goes on after this job: its sort keys in the table and in the index."""
+    """Where a list continues after this job: its sort keys in the table and in the index."""
     return [item["jobId"]["N"], item.get("date", _ABSENT).get("S", "")]
 
 
@@ -104,7 +104,7 @@ def get_job(db: Any, settings: Settings, user_id: str, job_id: int) -> Item:
     return item
 
 
-def delete_entry(db: Any, settings: Settings, user_id: str, job_id: int) -> None:
+def delete_job(db: Any, settings: Settings, user_id: str, job_id: int) -> None:
     """Delete the job's item, if it exists. Raises ApiError (503)."""
     db.delete_item(TableName=settings.job_requests_table, Key=_key(user_id, job_id))
 
@@ -149,11 +149,9 @@ def status_members(status: str | None) -> dict[str, Any]:
     match = _PROGRESS.fullmatch(status or "")
     progress = int(match[1]) if match else None
     meaning = STATUS_MEANINGS.get(status or "", "Unknown status")
-    if match:
-        meaning = f"Being processed, {progress}% done"
     return {
         "status": status,
-        "status_meaning": meaning,
+        "status_meaning": f"Being processed, {progress}% done" if match else meaning,
         "progress": progress,
         "finished": status in FINAL_STATUSES,
     }
@@ -177,7 +175,7 @@ def _key(user_id: str, job_id: int | str) -> Item:
     return {"userId": {"S": user_id}, "jobId": {"N": str(job_id)}}
 
 
-# An attribute that is absent or of another type reads as null, 0 or {}.
+# An attribute that is absent or of another type is returned as null, 0 or {}.
 
 
 def _text(item: Item, name: str) -> str | None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from chalicelib.errors import ApiError
 
 # Lambda's response may be 6,291,556 bytes ("Lambda quotas"). A body gets 6,000,000 of them, and
-# 8,000 of these are for what surrounds the rows, above all the cursor.
+# 8,000 of these are for what surrounds the rows, mainly the cursor.
 MAX_BYTES_OF_ROWS = 6_000_000 - 8_000
 _TAG_BYTES = 16
 
@@ -55,7 +55,8 @@ def encode_cursor(position: list[str], *scope: str) -> str:
     """An opaque cursor for a position, valid for this scope only.
 
     The scope (deployment, user, route, job) is what the cursor's tag is computed from; it is not
-    in the cursor. The tag prevents mistakes: a forged cursor leads only through the forger's jobs.
+    in the cursor. The tag catches mistakes and is not a security measure: the user id comes from
+    the claims, so a forged cursor only leads through the caller's own jobs.
     """
     payload = json.dumps(position, separators=(",", ":")).encode()
     return urlsafe_b64encode(_tag(payload, scope) + payload).decode().rstrip("=")
@@ -73,13 +74,12 @@ def decode_cursor(cursor: str | None, *scope: str) -> list[str] | None:
     except ValueError:
         decoded = b""
     tag, payload = decoded[:_TAG_BYTES], decoded[_TAG_BYTES:]
-    # b64decode ignores characters that are not of its alphabet: accept only the canonical form.
+    # b64decode ignores characters outside its alphabet: accept only the canonical form.
     is_canonical = urlsafe_b64encode(decoded).decode().rstrip("=") == cursor
     if not is_canonical or not hmac.compare_digest(tag, _tag(payload, scope)):
         expected = "the next_cursor of a response to the same request"
         raise ApiError(400, f"cursor must be {expected}", "cursor: string")
-    position: list[str] = json.loads(payload)
-    return position
+    return list(json.loads(payload))
 
 
 def _tag(payload: bytes, scope: tuple[str, ...]) -> bytes:

@@ -71,7 +71,7 @@ class JobsRequest:
         return _cut(re.sub(rf"[/\\{_NOT_PRINTABLE}]", "_", name), max_bytes=240)
 
     def include_object_urls(self) -> bool:
-        """Whether the response shall have the URL of each object."""
+        """Whether to include the URL of each object."""
         parameter = "include: string"
         include = self._optional(parameter)
         if include not in (None, "object-urls"):
@@ -93,10 +93,10 @@ class JobsRequest:
             raise ApiError(400, f"The {_name(parameter)} query parameter is missing", parameter)
         return value
 
-    def _optional(self, parameter: str, alias: str = "") -> str | None:
+    def _optional(self, parameter: str, *aliases: str) -> str | None:
         """The parameter's value, which may be blank; None if the parameter is absent."""
         name = _name(parameter)
-        values = [*self._query.get(name, ()), *self._query.get(alias, ())]
+        values = [value for key in (name, *aliases) for value in self._query.get(key, ())]
         if len(values) > 1:
             raise ApiError(400, f"The {name} query parameter must be given once", parameter)
         return values[0] if values else None
@@ -111,9 +111,9 @@ def _not_valid(parameter: str, expected: str) -> ApiError:
 
 
 def _whole_number(parameter: str, text: str, maximum: int) -> int:
-    """The number from 1 to maximum that ASCII digits say. Raises ApiError (400)."""
+    """Parse ASCII digits as a number from 1 to maximum. Raises ApiError (400)."""
     digits = text.lstrip("0")
-    # The length is checked first: int() refuses thousands of digits with an error of its own.
+    # The length is checked first: int() raises ValueError above 4,300 digits.
     if not re.fullmatch("[0-9]{1,16}", digits) or int(digits) > maximum:
         raise _not_valid(parameter, f"a whole number from 1 to {maximum}")
     return int(digits)

@@ -29,22 +29,24 @@ def encode(value: Any) -> str:
 
 
 def array(values: Iterable[str]) -> str:
-    """A JSON array of values that are encoded already."""
+    """A JSON array of values that are already encoded."""
     return "[" + ",".join(values) + "]"
 
 
 def object_(members: Iterable[str]) -> str:
-    """A JSON object of members that are encoded already, names and values."""
+    """A JSON object of members that are already encoded, names and values."""
     return "{" + ",".join(members) + "}"
 
 
 def ok(members: dict[str, Any], etag: str | None = None, **encoded: str | None) -> Response:
     """A 200 whose body has all these members except for those that are None.
 
-    The values of `members` are encoded here; those of the keyword arguments are encoded already.
+    The values of `members` are encoded here; those of the keyword arguments are already encoded.
     """
-    values = encoded | {name: encode(members[name]) for name in members if members[name]}
-    body = object_(f'"{name}":{value}' for name, value in values.items() if value)
+    values = encoded | {
+        name: encode(members[name]) for name in members if members[name] is not None
+    }
+    body = object_(f'"{name}":{value}' for name, value in values.items() if value is not None)
     return Response(body, _caching(etag))
 
 
@@ -82,8 +84,8 @@ def etag(*parts: object) -> str:
 class JobsApi(Chalice):
     """Chalice, with headers and a log line for every response.
 
-    It also responds to events that are not requests of this API, with a 400. Chalice 1.34 raises
-    on some of them (create_request_object) and gives a 500 to the others.
+    It also responds to events that are not requests of this API, with a 400. Chalice 1.34 raises an
+    exception for some of them (create_request_object) and responds with 500 to the others.
     """
 
     def __call__(self, event: Any, context: Any) -> dict[str, Any]:
@@ -100,11 +102,13 @@ class JobsApi(Chalice):
                 return super().__call__(event, context)
         message = "The event is not a request of this API"
         response = Response(encode({"message": message}), status_code=400)
-        self._add_headers_and_log(response, context, {"route": None, "message": message})
+        self._finish(response, context, {"route": None, "message": message})
         return response.to_dict()
 
-    def finish(self, request: Request, get_response: Callable[[Request], Response]) -> Response:
-        """A middleware that finishes every response, Chalice's own too."""
+    def add_headers_and_log(
+        self, request: Request, get_response: Callable[[Request], Response]
+    ) -> Response:
+        """A middleware, for Chalice's own responses too."""
         started = time.perf_counter()
         response = get_response(request)
         if isinstance(response.body, dict):
@@ -115,12 +119,10 @@ class JobsApi(Chalice):
             "milliseconds": round((time.perf_counter() - started) * 1000, 1),
             **request.context.get("log", {}),
         }
-        self._add_headers_and_log(response, request.lambda_context, log)
+        self._finish(response, request.lambda_context, log)
         return response
 
-    def _add_headers_and_log(
-        self, response: Response, lambda_context: Any, log: dict[str, Any]
-    ) -> None:
+    def _finish(self, response: Response, lambda_context: Any, log: dict[str, Any]) -> None:
         request_id = _request_id(lambda_context)
         response.headers = {
             **cast(CORSConfig, self.api.cors).get_access_control_headers(),
@@ -149,9 +151,9 @@ def configure_log(level: str) -> None:
 
 
 def without_secrets(text: str) -> str:
-    """An error's text without what a log must not hold: credentials, URL queries, addresses."""
+    """The text without credentials, URL queries and e-mail addresses, which a log must not hold."""
     for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"):
-        # With a line break at its end, a token is an invalid header, which the error then quotes.
+        # With a line break at its end a token is an invalid header value, quoted without it.
         if secret := os.environ.get(name, "").strip():
             text = text.replace(secret, "<removed>")
     return _SECRET.sub("<removed>", text)

@@ -91,7 +91,7 @@ def signer(
 
 def attachment(file_name: str) -> str:
     """The Content-Disposition that saves a file under a name (RFC 6266, RFC 8187)."""
-    # Quotes and backslashes would need escapes, which browsers read differently; so would %xx.
+    # Browsers differ in how they read escapes of quotes and backslashes, and %xx.
     fallback = re.sub(r'[^ -~]|["\\%]', "_", file_name)
     return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(file_name, safe='')}"
 

@@ -78,7 +78,7 @@ def demo_jobs() -> list[Job]:
         Job("processing", None, ["unnamed.png"]),
         Job("queued", "Waiting", ["waiting.png"]),
         Job("uploading", "Just begun", []),
-        Job("archived_by_hand", "A status of tomorrow", ["old.png"]),
+        Job("archived_by_hand", "Old scans", ["old.png"]),
     ]
 
 

@@ -103,6 +103,16 @@ def test_a_transient_error_of_a_key_is_retried_within_the_request(
     assert s3.counted()["DeleteObjects"] == 4
 
 
+def test_the_entry_is_deleted_however_often_dynamodb_throttles(
+    app: Chalice, s3: StrictS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws, "MAX_PAUSE_SECONDS", 0.01)
+    s3.put(f"{PREFIX}a.png")
+    s3.failures["DeleteItem"] = deque([(503, "ServiceUnavailable")] * 12)
+    assert delete(app, s3).status == 200
+    assert s3.counted()["DeleteItem"] == 13
+
+
 def test_a_transient_error_that_stays_ends_with_503_when_the_time_is_over(
     app: Chalice, s3: StrictS3
 ) -> None:

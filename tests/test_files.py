@@ -70,8 +70,8 @@ def test_an_upload_of_any_key_is_aborted_however_it_is_listed(
             left = [] if aborted else [{"Key": PREFIX + key, "UploadId": "id"}]
             if encodes:
                 left = [{**upload, "Key": quote_plus(upload["Key"])} for upload in left]
-                return {"Uploads": left, "EncodingType": "url"}
-            return {"Uploads": left}
+                return {"Uploads": left, "EncodingType": "url", "IsTruncated": False}
+            return {"Uploads": left, "IsTruncated": False}
         if operation == "abort_multipart_upload":
             aborted.append(request["Key"])
             return {}

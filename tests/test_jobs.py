@@ -229,8 +229,8 @@ def test_another_users_job_is_missing_like_one_that_never_was(
 def test_deleting_an_entry_leaves_every_other(db: Any, emulated: Aws, settings: Settings) -> None:
     for user_id, job_id in ((ALICE, 1), (ALICE, 10), (BOB, 1)):
         emulated.put_job(user_id, job_id)
-    jobs.delete_entry(db, settings, ALICE, 1)
-    jobs.delete_entry(db, settings, ALICE, 1)
+    jobs.delete_job(db, settings, ALICE, 1)
+    jobs.delete_job(db, settings, ALICE, 1)
     left = {(item["userId"], item["jobId"]) for item in emulated.table.scan()["Items"]}
     assert left == {(ALICE, 10), (BOB, 1)}
 

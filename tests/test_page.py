@@ -328,12 +328,12 @@ def test_a_job_in_progress_is_followed_until_it_is_finished(
 
 def test_a_job_is_reached_by_the_keyboard_alone(running: Running, browser: Browser) -> None:
     browser.visit(running.page, token=running.token)
-    browser.see(f"{LIST} a", "A status of tomorrow")
-    for key, then in ((Keys.TAB, "Refresh"), (Keys.TAB, "A status of tomorrow")):
+    browser.see(f"{LIST} a", "Old scans")
+    for key, then in ((Keys.TAB, "Refresh"), (Keys.TAB, "Old scans")):
         browser.driver.switch_to.active_element.send_keys(key)
         assert browser.focused() == then
     browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
-    browser.see(f"{JOB} h1", "A status of tomorrow")
+    browser.see(f"{JOB} h1", "Old scans")
 
 
 def test_a_file_is_saved_under_its_original_name(running: Running, browser: Browser) -> None:

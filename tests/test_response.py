@@ -25,7 +25,7 @@ def test_members_that_are_none_are_left_out_of_a_body() -> None:
 
 
 def test_the_log_goes_to_stdout_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    log = logging.getLogger("jobs_api.test")
+    log = logging.Logger("of this test only")
     monkeypatch.setattr(response, "LOG", log)
     response.configure_log("ERROR")
     response.configure_log("ERROR")

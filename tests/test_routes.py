@@ -335,7 +335,7 @@ def test_unknown_parameters_are_ignored(
     method: str, path: str, query: dict[str, str], emulated: Aws, invoke: Invoke
 ) -> None:
     emulated.put_job(ALICE, 1)
-    more: dict[str, Any] = {"unknown": ["1", "2"], "user_id": BOB}
+    more: dict[str, Any] = {"unknown": ["1", "2"], "user_id": BOB, "": ["x"]}
     if path != "/jobs/list":
         more["limit"] = "x"
     assert invoke(method, path, query | more).status == 200
