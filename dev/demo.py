@@ -82,13 +82,6 @@ def demo_jobs() -> list[Job]:
     ]
 
 
-class Demo(NamedTuple):
-    """The user pool, and a token of the demo user."""
-
-    pool: Pool
-    token: str
-
-
 def start(url: str) -> list[str]:
     """Start an emulated AWS that ends with this process, with the demo data.
 
@@ -100,19 +93,18 @@ def start(url: str) -> list[str]:
     atexit.register(running.close)
     running.callback(shutil.rmtree, folder, ignore_errors=True)
     aws = running.enter_context(emulated_aws(folder, remove=True))
-    demo = fill(aws)
-    os.environ |= api_environ(aws, demo.pool.arn)
-    return ready_lines(url, demo.token, folder)
+    pool = create_pool(aws.client("cognito-idp"))
+    os.environ |= api_environ(aws, pool.arn)
+    return ready_lines(url, fill(aws, pool), folder)
 
 
-def fill(aws: EmulatedAws) -> Demo:
-    """Create the resources, the demo user and the demo jobs."""
+def fill(aws: EmulatedAws, pool: Pool) -> str:
+    """Create the table, the bucket, the demo jobs and the demo user; a token of theirs."""
     create_table(aws.client("dynamodb"))
     create_bucket(aws.client("s3"))
     cognito = aws.client("cognito-idp")
-    pool = create_pool(cognito)
     put_jobs(aws, create_user(cognito, pool, EMAIL))
-    return Demo(pool, log_in(cognito, pool, EMAIL)["IdToken"])
+    return log_in(cognito, pool, EMAIL)["IdToken"]
 
 
 def ready_lines(url: str, token: str, folder: Path) -> list[str]:

@@ -16,6 +16,7 @@ from dev.emulated_aws import (
     REGION,
     EmulatedAws,
     api_environ,
+    create_pool,
     emulated_aws,
     ignore_shell,
 )
@@ -62,12 +63,13 @@ def serve(port: int, folder: Path) -> None:
     url, page_url = (f"http://127.0.0.1:{used}" for used in (port, port + 1))
     show("Starting the emulated AWS with the demo jobs ...")
     with emulated_aws(folder, port + 2) as aws:
-        pool, token = demo.fill(aws)
+        pool = create_pool(aws.client("cognito-idp"))
         show("Starting the API ...")
         with (
             local_api(aws, pool.arn, port) as api,
             page_server(url, aws.endpoint, pool.client_id, demo.EMAIL, PASSWORD, port + 1),
         ):
+            token = demo.fill(aws, pool)
             try:
                 status = wait_for(f"{url}/jobs/list", api, token)
             except RuntimeError as error:
@@ -103,7 +105,6 @@ def local_api(
     """`chalice local` as a child process on that AWS."""
     environ = {
         "PATH": os.environ["PATH"],
-        "PYTHONDONTWRITEBYTECODE": "1",
         **api_environ(aws, pool_arn),
         **settings,
     }
