@@ -1,7 +1,9 @@
 """What the tests share: settings, the app, a Lambda invocation, AWS in the process (moto)."""
 
+import fcntl
 import importlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -159,10 +161,16 @@ def invoke(app: Chalice) -> Invoke:
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make package` writes."""
-    folder = tmp_path_factory.mktemp("build")
-    package.main(folder)
-    return folder
+    """What `make package` writes, once for all workers of a run."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with (folder / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # It is written last.
+        if not (folder / "build" / "template.yaml").exists():
+            package.main(folder / "build")
+    return folder / "build"
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,6 @@ class StrictS3:
         self.page_size = MOST_KEYS
         self.deletes_a_second = 0.0
         self.throttles_whole_requests = False
-        self.keys_refused = 0
         self.on_abort: Callable[[tuple[str, str]], int] = self.abort
         self._tokens = 0.0
         self._refilled = time.monotonic()
@@ -213,7 +212,6 @@ class StrictS3:
         if not 1 <= len(objects) <= MOST_KEYS:
             return error(400, "MalformedXML")
         if self.throttles_whole_requests and not self._takes(len(objects)):
-            self.keys_refused += len(objects)
             return error(503, "SlowDown")
         quiet = request.findtext("s:Quiet", "false", names) == "true"
         parts = []
@@ -222,7 +220,6 @@ class StrictS3:
             version_id = item.findtext("s:VersionId", "", names)
             told = f"<Key>{escape(key)}</Key><VersionId>{version_id}</VersionId>"
             if code := self._delete(key, version_id):
-                self.keys_refused += 1
                 parts.append(f"<Error>{told}<Code>{code}</Code><Message>m</Message></Error>")
             elif not quiet:
                 parts.append(f"<Deleted>{told}</Deleted>")

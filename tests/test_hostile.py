@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from chalicelib import aws
 from chalicelib.config import Settings
 from dev.emulated_aws import BUCKET, TABLE
+from tests import openapi
 from tests.conftest import ALICE, BOB, Answer, Aws, id_token_claims
 from tests.lambda_instance import ROUTES, SOAK, Invocation, check_answer, invoke
 from tests.test_local import Running, running
@@ -252,11 +253,16 @@ def test_schemathesis_finds_nothing(running: Running, tmp_path: Path) -> None:
 
     Nearly all of its checks: documented statuses, headers and bodies, bad requests refused, ...
     """
-    config = tmp_path / "schemathesis.toml"
+    config, document = tmp_path / "schemathesis.toml", tmp_path / "openapi.yaml"
     config.write_text('[phases.coverage]\nunexpected-methods = ["PATCH", "POST", "PUT"]\n')
+    # Schemathesis takes a minute to make names of 255 characters with "not only spaces".
+    not_only_spaces = r"(?=[\s\S]*\S)"
+    text = (openapi.ROOT / "openapi.yaml").read_text()
+    assert text.count(not_only_spaces) == 1
+    document.write_text(text.replace(not_only_spaces, ""))
     command = [
         *(Path(sys.executable).parent / "schemathesis", "--config-file", config, "run"),
-        *(Path("openapi.yaml").resolve(), "--url", running.url),
+        *(document, "--url", running.url),
         *("--header", f"Authorization: {running.tokens['IdToken']}"),
         *("--exclude-checks", "positive_data_acceptance"),
         *("--max-examples", "300" if SOAK else "30"),

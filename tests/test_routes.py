@@ -43,9 +43,7 @@ CORS = {
 NAMES = {"b.png": "Grüße.png", "a.png": "東京.png", "broken.png": "x.png"}
 
 
-@pytest.fixture(autouse=True)
-def _emulated(emulated: Aws, credentials: None) -> None:
-    pass
+pytestmark = pytest.mark.usefixtures("credentials")
 
 
 @pytest.fixture
@@ -127,7 +125,7 @@ def test_no_claims_get_401(method: str, path: str, query: dict[str, str], invoke
     assert (answer.status, answer.json) == (401, {"message": "Unauthorized"})
 
 
-def test_a_user_id_may_hold_a_colon_a_dash_and_an_underscore(invoke: Invoke) -> None:
+def test_a_user_id_may_hold_a_colon_a_dash_and_an_underscore(emulated: Aws, invoke: Invoke) -> None:
     user = "eu-central-1:x_Y" + "9" * 112
     assert len(user) == 128
     assert invoke("GET", "/jobs/list", user=user).json == {"jobs": []}
@@ -667,7 +665,7 @@ def test_a_matching_tag_gets_304_without_a_body(
         assert invoke(method, path, query, headers={"If-None-Match": header}).status == 200
 
 
-def test_a_missing_job_is_404_even_to_a_star(invoke: Invoke) -> None:
+def test_a_missing_job_is_404_even_to_a_star(emulated: Aws, invoke: Invoke) -> None:
     answer = invoke("GET", "/jobs/get", {"job-id": "1"}, headers={"If-None-Match": "*"})
     assert answer.status == 404
 
@@ -732,7 +730,9 @@ def test_a_delete_of_another_content_type_gets_415_with_all_headers(invoke: Invo
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "image/png", "", "x/y;charset=z"])
-def test_a_get_is_answered_whatever_its_content_type(content_type: str, invoke: Invoke) -> None:
+def test_a_get_succeeds_with_any_content_type(
+    content_type: str, emulated: Aws, invoke: Invoke
+) -> None:
     answer = invoke("GET", "/jobs/list", headers={"Content-Type": content_type})
     assert answer.status == 200
 

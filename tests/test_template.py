@@ -80,12 +80,12 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-@pytest.mark.parametrize("kind", ["template", "translated"])
-def test_cfn_lint_finds_nothing(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    path = tmp_path / "template.json"
-    path.write_text(json.dumps(request.getfixturevalue(kind)))
+def test_cfn_lint_finds_nothing(template: Json, translated: Json, tmp_path: Path) -> None:
+    paths = [tmp_path / "template.json", tmp_path / "translated.json"]
+    for path, content in zip(paths, (template, translated), strict=True):
+        path.write_text(json.dumps(content))
     cfn_lint = Path(sys.executable).parent / "cfn-lint"
-    run = subprocess.run([cfn_lint, path], capture_output=True, text=True, check=False)
+    run = subprocess.run([cfn_lint, *paths], capture_output=True, text=True, check=False)
     assert run.stdout == ""
     assert run.returncode == 0
 
