@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import botocore.session
-from botocore.exceptions import BotoCoreError
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 from chalice.cli import cli
 
 from chalicelib import aws
@@ -42,9 +43,9 @@ def prepare() -> None:
             # Chalice prints a traceback if one of these is missing or bad.
             session = botocore.session.Session(profile=options["profile"])
             session.get_scoped_config()
-            if command == "deploy" and session.get_credentials() is None:
-                raise ConfigError("There are no AWS credentials. Choose a profile by AWS_PROFILE.")
-    except (ConfigError, BotoCoreError, RuntimeError) as error:
+            if command == "deploy":
+                check_credentials(session)
+    except (ConfigError, BotoCoreError, ClientError, RuntimeError) as error:
         end(" ".join(str(error).split()))
 
 
@@ -95,6 +96,16 @@ def check_filled_in(path: Path) -> None:
         )
 
 
+def check_credentials(session: botocore.session.Session) -> None:
+    """Make a request that every account may make. Raises ConfigError or botocore's exceptions."""
+    if session.get_credentials() is None:
+        raise ConfigError("There are no AWS credentials. Choose a profile by AWS_PROFILE.")
+    if not session.get_config_variable("region"):
+        raise ConfigError("There is no AWS region. Set AWS_DEFAULT_REGION.")
+    once = Config(connect_timeout=4, read_timeout=4, retries={"total_max_attempts": 1})
+    session.create_client("sts", config=once).get_caller_identity()
+
+
 def prepare_local(options: dict[str, Any]) -> None:
     """Start the emulated AWS if no user pool is named, and patch the server."""
     # Its INFO lines say where credentials and endpoints were found.
@@ -106,7 +117,8 @@ def prepare_local(options: dict[str, Any]) -> None:
     try:
         check_free(port, host)
     except ConfigError as error:
-        raise ConfigError(f"{error} Choose another one: chalice local --port 8001") from error
+        other = "--port 8001" if host == "127.0.0.1" else "--host 127.0.0.1 --port 8001"
+        raise ConfigError(f"{error} Choose another one: chalice local {other}") from error
     url = f"http://{host}:{port}"
     lines = [f"Serving on {url}"]
     if not os.environ.get("USER_POOL_ARN"):

@@ -29,12 +29,14 @@ def free_port() -> int:
 
 def check_free(port: int, host: str = "127.0.0.1") -> None:
     """Raises ConfigError, with the reason, if the port cannot be listened on."""
+    if not 1 <= port <= 65535:
+        raise ConfigError(f"Port {port} does not exist: it must be from 1 to 65535.")
     try:
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
-    except (OSError, OverflowError) as error:
-        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
         reason = "is taken" if taken else f"of {host} cannot be used ({error})"
         raise ConfigError(f"Port {port} {reason}.") from error
 

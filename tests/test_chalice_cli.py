@@ -1,5 +1,6 @@
 """Chalice's own commands, typed in a fresh copy of the project, in a shell without variables."""
 
+import json
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ import pytest
 from dev.package import ROOT
 from dev.processes import free_port
 from tests.conftest import ENVIRON
+from tests.scripted_server import HANG_UP, Scripted, scripted_server
 from tests.test_run import HOSTILE, children, is_alive
 
 CHALICE = Path(sys.executable).parent / "chalice"
@@ -80,6 +82,40 @@ def test_stage_prod_is_refused_until_it_is_filled_in(
     assert_one_line(done, f".chalice/{left} still says FILL IN.")
 
 
+EXPIRED = (
+    "<ErrorResponse><Error><Code>ExpiredToken</Code><Message>Old</Message></Error></ErrorResponse>"
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "region", "message"),
+    [
+        (
+            Scripted(403, EXPIRED),
+            "eu-central-1",
+            "(ExpiredToken) when calling the GetCallerIdentity",
+        ),
+        (Scripted(HANG_UP), "eu-central-1", "Connection was closed before we received a valid"),
+        (Scripted(200), "", "There is no AWS region. Set AWS_DEFAULT_REGION."),
+    ],
+)
+def test_chalice_deploy_says_in_one_line_why_aws_refuses(
+    answer: Scripted, region: str, message: str, copy: Path
+) -> None:
+    for path in (copy / ".chalice").iterdir():
+        path.write_text(path.read_text().replace("FILL IN", "filled in"))
+    config = copy / ".chalice" / "config.json"
+    stage = json.loads(config.read_text())
+    stage["stages"]["prod"]["environment_variables"] |= {
+        name: ENVIRON[name] for name in ("USER_POOL_ARN", "JOB_REQUESTS_TABLE", "JOB_FILES_BUCKET")
+    }
+    config.write_text(json.dumps(stage))
+    with scripted_server(answer) as aws:
+        variables = {"AWS_DEFAULT_REGION": region, "AWS_ENDPOINT_URL": aws.url}
+        done = run(copy, "deploy", "--stage", "prod", **{**ENVIRON, "AWS_REGION": "", **variables})
+    assert_one_line(done, message)
+
+
 @pytest.mark.parametrize(
     ("variables", "message", "reloader"),
     [
@@ -108,6 +144,22 @@ def test_a_taken_port_is_said_in_one_line(copy: Path) -> None:
         port = taken.getsockname()[1]
         done = run(copy, "local", "--port", str(port))
     assert_one_line(done, f"Port {port} is taken. Choose another one: chalice local --port 8001")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--port", "0"],
+            "Port 0 does not exist: it must be from 1 to 65535. Choose another",
+        ),
+        (["--host", "203.0.113.7"], "cannot be used ([Errno 99] Cannot assign requested address)."),
+    ],
+)
+def test_a_port_that_cannot_be_used_is_said_in_one_line(
+    options: list[str], message: str, copy: Path
+) -> None:
+    assert_one_line(run(copy, "local", "--no-autoreload", *options), message)
 
 
 @slow
