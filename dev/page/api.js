@@ -184,10 +184,10 @@ export function jobsApi(baseUrl, idToken, options = {}) {
     // In a browser this header, or cache: "no-store", would cost a preflight before each request.
     if (previous && !HAS_HTTP_CACHE) headers.set("If-None-Match", previous.etag);
     const timeout = AbortSignal.timeout(timeoutSeconds * 1000);
-    const either = signal ? AbortSignal.any([signal, timeout]) : timeout;
+    const abortSignal = signal ? AbortSignal.any([signal, timeout]) : timeout;
     let response, text;
     try {
-      response = await fetch(url, { method, headers, signal: either });
+      response = await fetch(url, { method, headers, signal: abortSignal });
       const etag = response.headers.get("ETag");
       if (previous && (response.status === 304 || (response.ok && etag === previous.etag))) {
         response.body?.cancel().catch(() => {});

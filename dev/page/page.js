@@ -24,39 +24,39 @@ let pages = [];
 let shownJob;
 let filesShown = 0;
 // Ends the requests of a view when another one is shown.
-let leaving = new AbortController();
+let viewAbort = new AbortController();
 let statusTimer;
 let pollTimer;
 let pollFailed = false;
 
 // Views
 
-async function show() {
-  const jobId = jobIdOfAddress();
+async function showCurrentView() {
+  const jobId = jobIdFromHash();
   leaveView();
   showError("");
   setStatus("");
   if (!sessionStorage.getItem("token")) return showLogin("");
-  const { signal } = leaving;
+  const { signal } = viewAbort;
   showView(jobId ? jobView : listView);
   if (jobId) {
     hideJob(jobId);
-    await withErrors(() => loadJob(signal));
+    await showingErrors(() => loadJob(signal));
     schedulePoll();
   } else {
     document.title = "Jobs";
-    await withErrors(() => loadList(signal));
+    await showingErrors(() => loadList(signal));
   }
   if (!signal.aborted) find("h1", jobId ? jobView : listView).focus();
 }
 
-function jobIdOfAddress() {
+function jobIdFromHash() {
   return Number(/^#\/jobs\/(\d+)$/.exec(location.hash)?.[1]);
 }
 
 function leaveView() {
-  leaving.abort();
-  leaving = new AbortController();
+  viewAbort.abort();
+  viewAbort = new AbortController();
   clearTimeout(pollTimer);
   pollFailed = false;
   shownJob = undefined;
@@ -83,17 +83,17 @@ function showLogin(message) {
 
 async function loadList(signal) {
   if (!pages.length) setStatus("Loading …");
-  const fresh = [];
+  const newPages = [];
   let cursor;
   do {
     // A page's previous response is of use only if the page starts at the same cursor as before.
-    const at = fresh.length;
-    const previous = cursor === pages[at - 1]?.next_cursor ? pages[at] : undefined;
-    fresh.push(await api.list({ limit: JOBS_PER_PAGE, cursor, previous, signal }));
-    cursor = fresh.at(-1).next_cursor;
-  } while (cursor && fresh.length < pages.length);
-  const changed = fresh.length !== pages.length || fresh.some((page, at) => page !== pages[at]);
-  pages = fresh;
+    const index = newPages.length;
+    const previous = cursor === pages[index - 1]?.next_cursor ? pages[index] : undefined;
+    newPages.push(await api.list({ limit: JOBS_PER_PAGE, cursor, previous, signal }));
+    cursor = newPages.at(-1).next_cursor;
+  } while (cursor && newPages.length < pages.length);
+  const changed = newPages.length !== pages.length || newPages.some((page, index) => page !== pages[index]);
+  pages = newPages;
   if (changed) {
     find("tbody", listView).replaceChildren(...pages.flatMap((page) => page.jobs.map(jobRow)));
     updateListControls();
@@ -103,7 +103,7 @@ async function loadList(signal) {
 }
 
 async function loadMore() {
-  const { signal } = leaving;
+  const { signal } = viewAbort;
   const page = await api.list({ limit: JOBS_PER_PAGE, cursor: pages.at(-1).next_cursor, signal });
   const rows = page.jobs.map(jobRow);
   pages.push(page);
@@ -132,7 +132,7 @@ function jobRow(job) {
   link.href = `#/jobs/${job.job_id}`;
   link.textContent = job.job_name ?? "Without a name";
   find(".id", element).textContent = `Job ${job.job_id}`;
-  fillFacts(element, job);
+  fillJobDetails(element, job);
   return element;
 }
 
@@ -151,7 +151,7 @@ function showJobName(name) {
 }
 
 async function loadJob(signal, options = {}) {
-  const jobId = jobIdOfAddress();
+  const jobId = jobIdFromHash();
   if (!shownJob) setStatus("Loading …");
   let job;
   try {
@@ -171,7 +171,7 @@ function showJob(job) {
   const oldFiles = shownJob?.job_info.object_uuid_names;
   shownJob = job;
   showJobName(info.job_name ?? `Job ${info.job_id}`);
-  fillFacts(jobView, info);
+  fillJobDetails(jobView, info);
   find(".email", jobView).textContent = info.email ?? "–";
   const files = info.object_uuid_names;
   const count = Object.keys(files).length;
@@ -199,7 +199,7 @@ function schedulePoll() {
 
 async function poll() {
   if (document.hidden || !shownJob) return;
-  const { signal } = leaving;
+  const { signal } = viewAbort;
   const wasFinished = shownJob.job_info.finished;
   try {
     await loadJob(signal, { onWait: () => {} });
@@ -233,11 +233,11 @@ function fileCard([uuid, fileName]) {
   for (const control of card.querySelectorAll(".actions > *")) {
     control.setAttribute("aria-label", `${control.textContent} ${fileName}`);
   }
-  find(".download", card).onclick = () => withErrors(() => download(uuid, fileName));
+  find(".download", card).onclick = () => showingErrors(() => download(uuid, fileName));
   find("pre", card).setAttribute("aria-label", `Result of ${fileName}`);
   const details = find("details", card);
   details.ontoggle = () => {
-    if (details.open && !find("pre", card).textContent) withErrors(() => showResult(details, uuid));
+    if (details.open && !find("pre", card).textContent) showingErrors(() => showResult(details, uuid));
   };
   addPreview(find(".preview", card), uuid, fileName);
   fillCard(card);
@@ -317,7 +317,7 @@ function parseResult(text) {
 
 /** The response with a file. S3 refuses by 403 or, once the URL's credentials have ended, by 400. */
 async function fetchFile(url, refusal) {
-  const { signal } = leaving;
+  const { signal } = viewAbort;
   const response = await fetch(url, { signal }).catch(() => {
     signal.throwIfAborted();
     throw new PageError("The file cannot be reached. Please check your connection.");
@@ -330,7 +330,7 @@ async function fetchFile(url, refusal) {
 
 /** Save a file under its name: no new tab, which a browser blocks long after the user's click. */
 async function download(uuid, fileName) {
-  const { signal } = leaving;
+  const { signal } = viewAbort;
   setStatus(`Preparing “${fileName}” …`);
   const options = { downloadAs: fileName.trim() ? fileName : uuid, signal };
   const { url } = await api.objectUrl(shownJob.job_info.job_id, uuid, options);
@@ -366,7 +366,7 @@ async function deleteJob() {
     clearList();
     // So that the browser's back button does not lead to it.
     history.replaceState(null, "", "#");
-    await show();
+    await showCurrentView();
     flashStatus(`“${name}” is deleted.`);
   } catch (error) {
     setStatus("");
@@ -389,8 +389,8 @@ function setDeleting(on) {
 class PageError extends Error {}
 
 /** Do what needs the network, and show what went wrong. */
-async function withErrors(work) {
-  const { signal } = leaving;
+async function showingErrors(work) {
+  const { signal } = viewAbort;
   showError("");
   try {
     return await work();
@@ -429,7 +429,7 @@ function showError(text) {
   find("#error").textContent = text;
 }
 
-function fillFacts(within, job) {
+function fillJobDetails(within, job) {
   const state = find(".state", within);
   state.textContent = job.status_meaning;
   state.dataset.tone = statusTone(job.status ?? "");
@@ -448,7 +448,7 @@ function statusTone(status) {
   if (status === "success") return "good";
   if (status.startsWith("success_") || status === "failed_requeued") return "mixed";
   if (status.startsWith("failed")) return "bad";
-  return /^(uploading|queued|processing)/.test(status) ? "going" : "other";
+  return /^(uploading|queued|processing)/.test(status) ? "running" : "other";
 }
 
 function formatDate(text) {
@@ -484,11 +484,11 @@ find("form", loginView).onsubmit = async (event) => {
   } catch (error) {
     return showError(error.message);
   }
-  show();
+  showCurrentView();
 };
 
 async function refresh(load) {
-  const changed = await withErrors(() => load(leaving.signal));
+  const changed = await showingErrors(() => load(viewAbort.signal));
   if (changed === undefined) return;
   flashStatus(changed ? "Up to date." : "Nothing has changed.");
 }
@@ -498,7 +498,7 @@ find("#password").value = config.password;
 find("#log-out").onclick = () => showLogin("");
 find(".refresh", listView).onclick = () => refresh(loadList);
 find(".refresh", jobView).onclick = () => refresh(loadJob).then(schedulePoll);
-find(".more", listView).onclick = () => withErrors(loadMore);
+find(".more", listView).onclick = () => showingErrors(loadMore);
 find(".more", jobView).onclick = showFiles;
 find(".danger", jobView).onclick = confirmDeletion;
 find(".confirm", deletion).onclick = deleteJob;
@@ -508,5 +508,5 @@ deletion.oncancel = (event) => {
 };
 
 document.onvisibilitychange = poll;
-addEventListener("hashchange", show);
-show();
+addEventListener("hashchange", showCurrentView);
+showCurrentView();
