@@ -135,6 +135,17 @@ def test_the_list_shows_nobody_elses_jobs(db: Any, emulated: Aws, settings: Sett
     assert list_jobs(db, settings) == ([], None)
 
 
+def test_jobs_without_a_date_are_paged_from_the_table(
+    db: Any, emulated: Aws, settings: Settings
+) -> None:
+    for job_id in (1, 2):
+        emulated.table.put_item(Item={"userId": ALICE, "jobId": job_id})
+    settings = settings._replace(job_list_index="")
+    [first], position = list_jobs(db, settings, limit=1)
+    [second], end = list_jobs(db, settings, position, limit=1)
+    assert (first["job_id"], second["job_id"], end) == (2, 1, None)
+
+
 def test_the_list_follows_every_page(db: Any, emulated: Aws, settings: Settings) -> None:
     with emulated.table.batch_writer() as batch:
         for job_id in range(1, 31):
