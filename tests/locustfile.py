@@ -43,11 +43,11 @@ class Caller(FastHttpUser):  # type: ignore[misc]  # locust is in an environment
 
     # How often, in proportion.
     tasks = {  # noqa: RUF012  locust's way
-        list_jobs: 3,
-        list_a_page: 2,
-        get_job: 4,
-        get_object_url: 2,
-        delete_job: 2,
+        list_jobs: 6,
+        list_a_page: 4,
+        get_job: 8,
+        get_object_url: 4,
+        delete_job: 1,
         make_a_mistake: 1,
     }
 
