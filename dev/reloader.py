@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from chalice.cli.filewatch import RESTART_REQUEST_RC
 from chalice.cli.filewatch.stat import StatFileWatcher
 from chalice.utils import OSUtils
 
@@ -25,10 +26,12 @@ def patch() -> None:
     # Before the rest of the code is loaded: what changes from now on has to be loaded again.
     loaded = own_files()
 
-    def _single_pass_poll(_self: Any, _root: str, callback: Any) -> None:
+    def _single_pass_poll(*_: Any) -> None:
         """Reload for a change of the project's own files only."""
         if own_files() != loaded:
-            callback()
+            print("Restarting local dev server.", flush=True)
+            # At once: an orderly end stops the emulated AWS under a thread that may still fill it.
+            os._exit(RESTART_REQUEST_RC)
 
     def _is_changed_file(self: Any, path: str, times: dict[str, float]) -> bool:
         """No: what Chalice's own poll finds now, if it is under way, is the bytecode of app.py."""

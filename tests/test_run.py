@@ -55,6 +55,14 @@ def read_until_ready(process: subprocess.Popen[str]) -> list[str]:
     raise AssertionError("\n".join(lines))
 
 
+def paste(command: str) -> str:
+    """The output of a command that is pasted into the shell."""
+    environ = {"PATH": os.environ["PATH"]} | HOSTILE
+    return subprocess.run(
+        ["bash", "-c", command], env=environ, capture_output=True, text=True, check=False
+    ).stdout
+
+
 def children(pid: int) -> list[int]:
     """The processes that a process has started, and theirs."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
@@ -77,10 +85,7 @@ def test_it_serves_what_it_says_and_ends_with_all_that_it_started() -> None:
         lines = read_until_ready(process)
         ready = lines.index(f"ready: http://127.0.0.1:{port}")
         curls = [line for line in lines[ready:] if line.startswith("curl ")]
-        answers = [
-            subprocess.run(["bash", "-c", curl], capture_output=True, text=True, check=True).stdout
-            for curl in curls
-        ]
+        answers = [paste(curl) for curl in curls]
         assert lines[ready + 1 : ready + 5] == curls
         assert f"page: http://127.0.0.1:{port + 1}" in lines
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
