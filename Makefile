@@ -15,11 +15,14 @@ run: $(INSTALLED)
 	@$(BIN)/python -E -m dev.run
 
 # SOAK=1: longer runs of the tests with faults, hostile input and load, make soak's among them.
+# With CI set it also measures the coverage, which costs a minute, and runs the tests that need one.
+# More processes than processors, because many tests wait. Without bytecode every process compiles
+# what it imports.
 test: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest --cov --cov-report=term --numprocesses 2 --dist loadfile
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest $(if $(CI),--cov --cov-report=term) --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Load by locust on the deployed stack, on the emulated AWS: 5 minutes, or LOAD_SECONDS=60.
 soak: $(INSTALLED)

@@ -130,6 +130,15 @@ def lambda_event(
     }
 
 
+# The files that take longest, first: so no process works on one while the others are done.
+LONGEST = ("test_page", "test_faults", "test_hostile", "test_deletion", "test_run", "test_api_js")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+
 @pytest.fixture(scope="session")
 def settings() -> Settings:
     return load_settings(ENVIRON)

@@ -52,7 +52,7 @@ def run(script: str, url: str) -> Any:
         [NODE, "--input-type=module", "--eval", program],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -100,9 +100,19 @@ def test_a_transient_error_is_retried(
         """
         const waits = [];
         const own = [];
+        const pauses = [];
+        const timer = setTimeout;
+        function onWait(...wait) {
+          own.push(wait);
+          // The timer that comes next is the pause.
+          globalThis.setTimeout = (resolve, ms) => {
+            globalThis.setTimeout = timer;
+            return timer(resolve, 0 * pauses.push(ms));
+          };
+        }
         const api = jobsApi(url, () => "token", { onWait: (...wait) => waits.push(wait) });
-        const listed = await outcome(api.list({ onWait: (...wait) => own.push(wait) }));
-        return { waits, own, jobs: listed.value.jobs, seconds: listed.seconds };
+        const { jobs } = await api.list({ onWait });
+        return { waits, own, pauses, jobs };
         """,
         server.url,
     )
@@ -110,7 +120,8 @@ def test_a_transient_error_is_retried(
     assert result["waits"] == []
     assert result["own"] == [[waited + 1, message]]
     assert result["jobs"] == []
-    assert waited <= result["seconds"] < waited * 1.25 + 0.5
+    [milliseconds] = result["pauses"]
+    assert waited * 1000 <= milliseconds <= waited * 1250
     assert len(server.lines()) == 2
 
 
@@ -132,10 +143,7 @@ def test_retries_end_after_the_fourth_try(server: ApiProxy) -> None:
 
 @pytest.mark.parametrize(
     ("planned", "waits"),
-    [
-        (Planned(503, BUSY, {"Retry-After": "60"}), 1),
-        (Planned(seconds=60), 0),
-    ],
+    [(Planned(503, BUSY, {"Retry-After": "60"}), 1), (Planned(seconds=60), 0)],
     ids=["while waiting for a retry", "while waiting for a response"],
 )
 def test_the_signal_ends_a_request_at_once(planned: Planned, waits: int, server: ApiProxy) -> None:
@@ -144,13 +152,13 @@ def test_the_signal_ends_a_request_at_once(planned: Planned, waits: int, server:
     result = run(
         """
         let waits = 0;
-        const signal = AbortSignal.timeout(300);
+        const signal = AbortSignal.timeout(2000);
         return { ...(await outcome(api.list({ signal, onWait: () => waits++ }))), waits };
         """,
         server.url,
     )
     assert (result["name"], result["waits"]) == ("TimeoutError", waits)
-    assert 0.2 <= result["seconds"] < 2
+    assert 1.5 <= result["seconds"] < 10
 
 
 def test_a_request_has_a_time_out(server: ApiProxy) -> None:
@@ -161,7 +169,7 @@ def test_a_request_has_a_time_out(server: ApiProxy) -> None:
     assert (result["name"], result["status"]) == ("ApiError", 0)
     assert result["message"] == "The API did not respond in time."
     assert result["cause"] == "TimeoutError"
-    assert 0.2 <= result["seconds"] < 2
+    assert 0.2 <= result["seconds"] < 10
 
 
 def test_an_error_has_what_the_response_says(server: ApiProxy) -> None:
@@ -175,7 +183,7 @@ def test_an_error_has_what_the_response_says(server: ApiProxy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "asked", "statuses"),
+    ("tokens", "refused", "statuses"),
     [
         (["old", "new"], [False, True], 200),
         (["old", "old"], [False, True], 401),
@@ -184,24 +192,24 @@ def test_an_error_has_what_the_response_says(server: ApiProxy) -> None:
     ],
     ids=["a fresh token", "the same token", "logged out", "refused twice"],
 )
-def test_a_401_asks_once_for_a_fresh_token(
-    tokens: list[str | None], asked: list[bool], statuses: int, server: ApiProxy
+def test_a_401_requests_a_fresh_token_once(
+    tokens: list[str | None], refused: list[bool], statuses: int, server: ApiProxy
 ) -> None:
     refusal = Planned(401, '{"message": "Unauthorized"}')
     server.plan(LIST, refusal, EMPTY if tokens[1] == "new" else refusal, EMPTY)
     result = run(
         f"""
         const tokens = {json.dumps(tokens)};
-        const asked = [];
+        const calls = [];
         const api = jobsApi(url, async ({{ refused }}) => {{
-          asked.push(refused);
-          return tokens[asked.length - 1];
+          calls.push(refused);
+          return tokens[calls.length - 1];
         }});
-        return {{ asked, ...(await outcome(api.list())) }};
+        return {{ calls, ...(await outcome(api.list())) }};
         """,
         server.url,
     )
-    assert result["asked"] == asked
+    assert result["calls"] == refused
     assert result.get("status", 200) == statuses
     # A token that was refused is not sent again, and where there is none, no header is sent.
     sent = [request.headers.get("authorization") for request in server.requests]
