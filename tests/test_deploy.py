@@ -1,6 +1,8 @@
 """`make deploy`, onto the emulated AWS."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,6 +26,17 @@ def make_deploy(*arguments: str, **environ: str) -> subprocess.CompletedProcess[
     )
 
 
+def documented_commands(document: Path) -> list[str]:
+    """The commands in a document's fenced blocks: after a prompt, if the block has one."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
+    lines: list[str] = []
+    for language, block in blocks:
+        if language in ("", "sh", "bash", "shell", "console"):
+            typed = re.findall(r"^\$ (.+)", block, re.MULTILINE) or block.splitlines()
+            lines += [line.partition("  #")[0].rstrip() for line in typed if line]
+    return lines
+
+
 def environment(folder: Path | str) -> list[str]:
     """Arguments of make: this virtual environment, even if the Makefile did not make it."""
     return [f"VENV={folder}", f"--old-file={folder}/installed"]
@@ -33,28 +46,22 @@ def environment(folder: Path | str) -> list[str]:
     "CI" not in os.environ, reason="CI is not set: it downloads the SAM CLI, 450 MB"
 )
 def test_make_deploy_creates_a_stack_and_changes_only_what_is_given(tmp_path: Path) -> None:
-    origin, email = "https://app.example.com", "ops@example.com"
+    [command] = [c for c in documented_commands(ROOT / "docs/deploy.md") if c.startswith("make ")]
+    region, *parameters = shlex.split(command)[2:]
     with emulated_aws(tmp_path) as aws:
-        cloudformation = aws.session.client(
-            "cloudformation", region_name="eu-west-1", endpoint_url=aws.endpoint
-        )
-        environ = aws.environ | {"SAM_CLI_POLL_DELAY": "0.5"}
+        cloudformation = aws.client("cloudformation")
+        # The stack is where the argument says.
+        environ = aws.environ | {"AWS_REGION": "eu-west-1", "SAM_CLI_POLL_DELAY": "0.5"}
 
         def deploy(*arguments: str) -> dict[str, str]:
-            done = make_deploy(
-                *environment(sys.prefix),
-                "STACK=jobs",
-                "REGION=eu-west-1",
-                *arguments,
-                **environ,
-            )
+            done = make_deploy(*environment(sys.prefix), region, *arguments, **environ)
             assert done.returncode == 0, done.stdout + done.stderr
             assert "UserPoolClientId" in done.stdout
-            [stack] = cloudformation.describe_stacks(StackName="jobs")["Stacks"]
+            [stack] = cloudformation.describe_stacks(StackName="jobs-api")["Stacks"]
             return {p["ParameterKey"]: p["ParameterValue"] for p in stack["Parameters"]}
 
-        both = {"AllowedOrigin": origin, "AlarmEmail": email}
-        assert deploy(f"ALLOWED_ORIGIN={origin}", f"ALARM_EMAIL={email}") == both
+        both = {"AllowedOrigin": "https://app.example.com", "AlarmEmail": "ops@example.com"}
+        assert deploy(*parameters) == both
         packaged = "--old-file=package"
         assert deploy(packaged, "ALARM_EMAIL=") == both | {"AlarmEmail": ""}
         assert deploy(packaged) == both | {"AlarmEmail": ""}

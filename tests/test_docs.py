@@ -1,6 +1,12 @@
 """README.md and docs/ against the code: links, tables, messages, commands, names of tests."""
 
+import json
+import os
 import re
+import shlex
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -11,7 +17,10 @@ from chalicelib import jobs
 from chalicelib.config import Settings, load_settings
 from chalicelib.errors import ConfigError
 from dev.package import ROOT
+from dev.processes import free_port
 from tests.conftest import ENVIRON
+from tests.test_deploy import documented_commands, environment
+from tests.test_run import read_until_ready
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "SECURITY.md"]
 README, DEPLOY, OPERATIONS, PERFORMANCE, SECURITY = (
@@ -152,3 +161,51 @@ def test_every_make_target_that_is_documented_exists() -> None:
     documented = set(re.findall(r"(?:`|^)make ([a-z]+)\b", documents, re.MULTILINE))
     assert documented
     assert documented <= targets
+
+
+# Every command of a fenced block, by how it begins: the test that runs its text, or why none does.
+COMMANDS = {
+    "make run ": "test_the_readmes_commands_start_the_api_and_get_the_response_that_it_shows",
+    "curl ": "test_the_readmes_commands_start_the_api_and_get_the_response_that_it_shows",
+    "make deploy ": "test_make_deploy_creates_a_stack_and_changes_only_what_is_given",
+    "make test ": "it runs these tests",
+    "aws ": "an account of AWS and its CLI",
+    "filter ": "a query of CloudWatch Logs Insights",
+}
+
+
+def test_every_command_is_run_by_a_test_or_has_a_reason() -> None:
+    commands = [command for document in DOCUMENTS for command in documented_commands(document)]
+    known = [[start for start in COMMANDS if f"{each} ".startswith(start)] for each in commands]
+    assert [each for each, starts in zip(commands, known, strict=True) if len(starts) != 1] == []
+    assert {start for starts in known for start in starts} == set(COMMANDS)
+    tests = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    for name in COMMANDS.values():
+        assert not name.startswith("test_") or f"def {name}(" in tests
+
+
+def test_the_readmes_commands_start_the_api_and_get_the_response_that_it_shows() -> None:
+    run, _, curl = documented_commands(ROOT / "README.md")
+    port = free_port()
+    process = subprocess.Popen(
+        [*shlex.split(run), *environment(sys.prefix)],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PORT": str(port)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        lines = read_until_ready(process)
+        [printed] = [line for line in lines if line.endswith("/jobs/list'")]
+        [token] = re.findall(r"/tmp/jobs-\w+/token", printed)
+        curl = re.sub(r"/tmp/jobs-\w+/token", token, curl).replace(":8000/", f":{port}/")
+        assert curl == f"{printed[:-1]}?limit=1'"
+        got = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, check=True)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.communicate(timeout=20)
+    [shown] = re.findall(r"^{.*}$", README, re.MULTILINE)
+    # A cursor is sealed for the deployment, and each run has another port.
+    assert json.loads(got.stdout)["jobs"] == json.loads(shown)["jobs"]
+    assert set(json.loads(got.stdout)) == set(json.loads(shown))
