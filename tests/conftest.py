@@ -43,7 +43,7 @@ ALICE = "a11ce000-0000-4000-8000-000000000001"
 BOB = "b0b00000-0000-4000-8000-000000000002"
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What Lambda gives to API Gateway."""
 
     status: int
@@ -101,7 +101,7 @@ class Aws(NamedTuple):
         return [upload["Key"] for upload in page.get("Uploads", [])]
 
 
-Invoke = Callable[..., Answer]
+Invoke = Callable[..., Response]
 
 
 def lambda_event(
@@ -157,13 +157,13 @@ def app() -> Iterator[Chalice]:
 def invoke(app: Chalice) -> Invoke:
     """Invokes the Lambda handler as API Gateway does."""
 
-    def invoke(*args: Any, seconds_left: float = 29, **kwargs: Any) -> Answer:
-        answer = app(lambda_event(*args, **kwargs), Context(seconds_left))
-        assert answer["multiValueHeaders"] == {}
+    def invoke(*args: Any, seconds_left: float = 29, **kwargs: Any) -> Response:
+        response = app(lambda_event(*args, **kwargs), Context(seconds_left))
+        assert response["multiValueHeaders"] == {}
         openapi.check(
-            args[0], args[1], answer["statusCode"], answer["headers"], answer["body"].encode()
+            args[0], args[1], response["statusCode"], response["headers"], response["body"].encode()
         )
-        return Answer(answer["statusCode"], answer["headers"], answer["body"])
+        return Response(response["statusCode"], response["headers"], response["body"])
 
     return invoke
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-# S3 may answer fewer than asked for at any time; so each list has its pages.
+# S3 may return fewer than MaxKeys at any time, so each list has its pages.
 PAGE = "max-keys=3&max-uploads=3"
 HELD_SECONDS = 30
 
@@ -23,15 +23,15 @@ class Fault(Enum):
     BE_BUSY = auto()
     FAIL_INSIDE_200 = auto()
     CUT = auto()  # before the request took effect
-    LOSE = auto()  # it took effect, the answer is lost
-    HALVE = auto()  # it took effect, half of the answer comes
+    LOSE = auto()  # it took effect, the response is lost
+    HALVE = auto()  # it took effect, half of the response comes
     REFUSE_KEYS = auto()  # DeleteObjects leaves every other key and reports it, inside a 200
     DENY_KEYS = auto()  # the same, with an error that does not pass
     STALL = auto()  # nothing comes; once released, the request goes through
-    STALL_ANSWER = auto()  # it took effect; once released, the answer comes
+    STALL_RESPONSE = auto()  # it took effect; once released, the response comes
 
 
-ANSWERS = {
+RESPONSES = {
     Fault.THROTTLE: (503, "SlowDown", 400, "ProvisionedThroughputExceededException"),
     Fault.FAIL: (500, "InternalError", 500, "InternalServerError"),
     Fault.BE_BUSY: (503, "ServiceUnavailable", 503, "ServiceUnavailable"),
@@ -86,7 +86,7 @@ def faulty_network(upstream_port: int) -> Iterator[FaultyNetwork]:
         # Headers and body are written apart: Nagle's algorithm would wait 40 ms between them.
         disable_nagle_algorithm = True
 
-        def answer(self) -> None:
+        def response(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             target = self.headers.get("X-Amz-Target", "")
             fault = network.meet(
@@ -94,7 +94,7 @@ def faulty_network(upstream_port: int) -> Iterator[FaultyNetwork]:
             )
             if fault is Fault.CUT or (fault is Fault.STALL and not self.outlives_a_stall()):
                 self.close_connection = True
-            elif fault in ANSWERS:
+            elif fault in RESPONSES:
                 self.send(*failure(fault, is_dynamodb=bool(target)))
             elif fault in KEY_ERRORS:
                 left, errors = refuse_keys(body, KEY_ERRORS[fault])
@@ -102,15 +102,15 @@ def faulty_network(upstream_port: int) -> Iterator[FaultyNetwork]:
                     self.forward(left)
                 self.send(200, b"<DeleteResult>" + errors + b"</DeleteResult>")
             else:
-                status, answer = self.forward(body)
+                status, response = self.forward(body)
                 if fault is Fault.LOSE or (
-                    fault is Fault.STALL_ANSWER and not self.outlives_a_stall()
+                    fault is Fault.STALL_RESPONSE and not self.outlives_a_stall()
                 ):
                     self.close_connection = True
                 else:
-                    self.send(status, answer, halved=fault is Fault.HALVE)
+                    self.send(status, response, halved=fault is Fault.HALVE)
 
-        do_GET = do_POST = do_PUT = do_DELETE = answer
+        do_GET = do_POST = do_PUT = do_DELETE = response
 
         def outlives_a_stall(self) -> bool:
             """Wait until released, or until the client has gone; whether it is still there."""
@@ -128,8 +128,8 @@ def faulty_network(upstream_port: int) -> Iterator[FaultyNetwork]:
             try:
                 headers = dict(self.headers.items()) | {"Content-Length": str(len(body))}
                 upstream.request(self.command, path, body, headers)
-                answer = upstream.getresponse()
-                return answer.status, answer.read()
+                response = upstream.getresponse()
+                return response.status, response.read()
             finally:
                 upstream.close()
 
@@ -162,14 +162,14 @@ def faulty_network(upstream_port: int) -> Iterator[FaultyNetwork]:
 
 def failure(fault: Fault, *, is_dynamodb: bool) -> tuple[int, bytes]:
     """The status and body with which S3 or DynamoDB fails."""
-    s3_status, s3_code, dynamodb_status, dynamodb_code = ANSWERS[fault]
+    s3_status, s3_code, dynamodb_status, dynamodb_code = RESPONSES[fault]
     if is_dynamodb:
         return dynamodb_status, b'{"__type":"com.amazonaws.x#%s"}' % dynamodb_code.encode()
     return s3_status, b"<Error><Code>%s</Code><Message>m</Message></Error>" % s3_code.encode()
 
 
 def refuse_keys(body: bytes, code: bytes) -> tuple[bytes, bytes]:
-    """A DeleteObjects request without every other key, and what its answer says of these."""
+    """A DeleteObjects request without every other key, and what its response says about them."""
     errors = b""
     for refused in re.findall(rb"<Object>(.*?)</Object>", body, re.DOTALL)[::2]:
         body = body.replace(b"<Object>%s</Object>" % refused, b"")

@@ -1,4 +1,4 @@
-"""What a caller of the Lambda sees: an invocation, its answer, the time that runs down.
+"""What a caller of the Lambda sees: an invocation, its response, the time that runs down.
 
 `lambda_instance` invokes in a process of its own, as Lambda does, that a test can hold or kill.
 """
@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
-from tests.conftest import Answer, id_token_claims
+from tests.conftest import Response, id_token_claims
 
 SOAK = bool(os.environ.get("SOAK"))
 # Amounts that take a minute, also in CI.
@@ -85,19 +85,19 @@ class Invocation(NamedTuple):
         }
 
 
-def invoke(app: Any, invocation: Invocation, seconds: float = SECONDS) -> Answer:
-    """The handler's answer, of the contract (see check_answer), and within its time."""
+def invoke(app: Any, invocation: Invocation, seconds: float = SECONDS) -> Response:
+    """The handler's response, of the contract (see check_response), and within its time."""
     context = RunningDown(seconds)
-    answer = app(invocation.event, context)
+    response = app(invocation.event, context)
     assert context.get_remaining_time_in_millis() > 0
-    assert answer["multiValueHeaders"] == {}
-    got = Answer(answer["statusCode"], answer["headers"], answer["body"])
-    check_answer(got.status, got.headers, got.body)
+    assert response["multiValueHeaders"] == {}
+    got = Response(response["statusCode"], response["headers"], response["body"])
+    check_response(got.status, got.headers, got.body)
     return got
 
 
-def check_answer(status: int, headers: Mapping[str, str], body: str) -> None:
-    """What the contract says of every answer."""
+def check_response(status: int, headers: Mapping[str, str], body: str) -> None:
+    """What the contract says of every response."""
     for name, value in headers.items():
         assert re.fullmatch(r"[A-Za-z-]+", name)
         assert re.fullmatch(r"[ -~]*", value)
@@ -111,32 +111,32 @@ def check_answer(status: int, headers: Mapping[str, str], body: str) -> None:
     if status == 304:
         assert body == ""
         return
-    answer = json.loads(body)
+    response = json.loads(body)
     if status == 200:
-        assert "affected_query_parameter" not in answer
+        assert "affected_query_parameter" not in response
         return
     assert status in (400, 401, 404, 405, 415, 500, 503)
-    assert set(answer) - {"affected_query_parameter"} == {"message"}
-    assert not INSIDE.search(answer["message"])
+    assert set(response) - {"affected_query_parameter"} == {"message"}
+    assert not INSIDE.search(response["message"])
     if status == 500:
         said = f"Something went wrong on our side. The request id is {REQUEST_ID}."
-        assert answer["message"] == said
+        assert response["message"] == said
 
 
 class Instance(NamedTuple):
     """A Lambda instance at work on one invocation."""
 
     process: BaseProcess
-    answers: Connection
+    responses: Connection
 
-    def answer(self) -> Answer:
-        """Wait for its answer."""
-        assert self.answers.poll(SECONDS + 1)
-        answer: Answer = self.answers.recv()
-        return answer
+    def response(self) -> Response:
+        """Wait for its response."""
+        assert self.responses.poll(SECONDS + 1)
+        response: Response = self.responses.recv()
+        return response
 
-    def has_answered(self) -> bool:
-        return self.answers.poll()
+    def has_responded(self) -> bool:
+        return self.responses.poll()
 
     def kill(self) -> None:
         """End it, wherever it is, with SIGKILL."""
@@ -146,20 +146,20 @@ class Instance(NamedTuple):
 
 @contextmanager
 def lambda_instance(environ: dict[str, str], invocation: Invocation) -> Iterator[Instance]:
-    """A new process that has exactly this environment and answers this one invocation."""
-    answers, sender = _processes.Pipe(duplex=False)
+    """A new process that has exactly this environment and handles this one invocation."""
+    responses, sender = _processes.Pipe(duplex=False)
     process = _processes.Process(target=_serve, args=(environ, invocation, sender))
     process.start()
     sender.close()
     try:
-        yield Instance(process, answers)
+        yield Instance(process, responses)
     finally:
         process.kill()
         process.join()
-        answers.close()
+        responses.close()
 
 
-def _serve(environ: dict[str, str], invocation: Invocation, answers: Connection) -> None:
+def _serve(environ: dict[str, str], invocation: Invocation, responses: Connection) -> None:
     os.environ.clear()
     os.environ.update(environ)
-    answers.send(invoke(importlib.import_module("app").app, invocation))
+    responses.send(invoke(importlib.import_module("app").app, invocation))

@@ -1,4 +1,4 @@
-"""openapi.yaml as the judge of real answers."""
+"""Checks real responses against openapi.yaml."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "openapi.yaml").read_text("utf
 
 
 def check(method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
-    """Raise AssertionError where the document does not say that a route answers like this.
+    """Raise AssertionError where the document does not have such a response of a route.
 
     What is no route of the document, such as a preflight, passes.
     """
@@ -23,7 +23,7 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], body:
     said = operation["responses"].get(str(status))
     assert said, f"openapi.yaml has no {status} for {method} {path}"
     for name, header in said["headers"].items():
-        assert name in headers, f"{method} {path} answered {status} without {name}"
+        assert name in headers, f"{method} {path} responded {status} without {name}"
         value = headers[name]
         validate(int(value) if header["schema"]["type"] == "integer" else value, header["schema"])
     if "content" not in said:

@@ -1,4 +1,4 @@
-"""A tiny HTTP server that answers what a test wrote down, in order; the last answer repeats."""
+"""A tiny HTTP server that sends the responses of a test, in order; the last one repeats."""
 
 import threading
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ HANG = -1
 
 
 class Scripted(NamedTuple):
-    """status HANG_UP closes the connection instead; HANG never answers."""
+    """status HANG_UP closes the connection instead; HANG never responds."""
 
     status: int
     body: str = "{}"
@@ -24,7 +24,7 @@ class ScriptedServer(NamedTuple):
 
 
 @contextmanager
-def scripted_server(*answers: Scripted) -> Iterator[ScriptedServer]:
+def scripted_server(*responses: Scripted) -> Iterator[ScriptedServer]:
     """Serve on a free port of 127.0.0.1."""
     requests: list[str] = []
     ended = threading.Event()
@@ -34,22 +34,22 @@ def scripted_server(*answers: Scripted) -> Iterator[ScriptedServer]:
         # Headers and body are two writes: the second would wait for an acknowledgement.
         disable_nagle_algorithm = True
 
-        def answer(self) -> None:
+        def response(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             requests.append(f"{self.command} {self.path}")
-            answer = answers[min(len(requests), len(answers)) - 1]
-            ended.wait(answer.seconds)
-            if answer.status == HANG:
+            response = responses[min(len(requests), len(responses)) - 1]
+            ended.wait(response.seconds)
+            if response.status == HANG:
                 ended.wait()
-            if answer.status <= HANG_UP:
+            if response.status <= HANG_UP:
                 self.close_connection = True
                 return
-            self.send_response(answer.status)
-            self.send_header("Content-Length", str(len(answer.body)))
+            self.send_response(response.status)
+            self.send_header("Content-Length", str(len(response.body)))
             self.end_headers()
-            self.wfile.write(answer.body.encode())
+            self.wfile.write(response.body.encode())
 
-        do_GET = do_POST = do_PUT = do_DELETE = answer
+        do_GET = do_POST = do_PUT = do_DELETE = response
 
         def log_message(self, *_: object) -> None:
             pass

@@ -53,7 +53,7 @@ def get_item(db: Any) -> Any:
         Scripted(200, '{"Item": {"jobId'),
         Scripted(HANG_UP),
     ],
-    ids=["500", "503", "throttled", "throttling", "no JSON", "half an answer", "hung up"],
+    ids=["500", "503", "throttled", "throttling", "no JSON", "half a response", "hung up"],
 )
 def test_a_transient_failure_is_retried(failure: Scripted, connect: Connect) -> None:
     with scripted_server(failure, failure, OK) as server:
@@ -123,7 +123,7 @@ def test_botocores_retry_tables_are_covered() -> None:
         "InternalError",
     ],
 )
-def test_a_transient_code_is_retried_whatever_its_status(code: str, connect: Connect) -> None:
+def test_a_transient_code_is_retried_with_any_status(code: str, connect: Connect) -> None:
     with scripted_server(error(400, code), error(409, code), OK) as server:
         get_item(connect(server.url))
     assert len(server.requests) == 3

@@ -179,9 +179,9 @@ def stack(deployed: Deployed) -> Deployed:
 def test_the_bucket_refuses_what_does_not_come_over_tls(deployed: Deployed) -> None:
     """The emulator speaks plain HTTP. It has to come first: the fixture `stack` ends it."""
     url = deployed("GET", "/jobs/get-object-url", job_id=1, object_uuid="a.png").json()["url"]
-    answer = deployed.http.request("GET", url)
-    assert answer.status == 403
-    assert b"AccessDenied" in answer.data
+    response = deployed.http.request("GET", url)
+    assert response.status == 403
+    assert b"AccessDenied" in response.data
 
 
 def test_the_outputs_are_what_others_rely_on(deployed: Deployed) -> None:
@@ -229,8 +229,8 @@ def test_users_never_see_each_others_jobs(stack: Deployed) -> None:
 def test_delete_leaves_nothing(stack: Deployed) -> None:
     stack.put_job(3)
     assert len(stack.left(3)) == 12
-    answer = stack("DELETE", "/jobs/delete", job_id=3)
-    assert (answer.status, answer.json()) == (200, {"message": "Ok"})
+    response = stack("DELETE", "/jobs/delete", job_id=3)
+    assert (response.status, response.json()) == (200, {"message": "Ok"})
     assert stack.left(3) == []
     assert not stack.has_entry(3)
 
@@ -264,12 +264,12 @@ def test_a_bad_token_gets_401_with_cors(kind: str, method: str, path: str, stack
     check_401(stack(method, path, token=tokens[kind], job_id=1))
 
 
-def check_401(answer: urllib3.BaseHTTPResponse) -> None:
-    assert (answer.status, answer.json()) == (401, {"message": "Unauthorized"})
-    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.headers["Content-Type"] == "application/json"
-    assert "X-Request-Id" in answer.headers["Access-Control-Expose-Headers"].split(",")
+def check_401(response: urllib3.BaseHTTPResponse) -> None:
+    assert (response.status, response.json()) == (401, {"message": "Unauthorized"})
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["Content-Type"] == "application/json"
+    assert "X-Request-Id" in response.headers["Access-Control-Expose-Headers"].split(",")
 
 
 def other_pools_token(aws: EmulatedAws) -> str:
@@ -291,19 +291,19 @@ def test_an_expired_token_gets_401_with_cors(stack: Deployed) -> None:
     token = log_in(cognito, Pool(stack.outputs["UserPoolArn"], client), ALICE)["IdToken"]
     assert stack("GET", "/jobs/list", token=token).status == 200
     deadline = time.monotonic() + 10
-    while (answer := stack("GET", "/jobs/list", token=token)).status == 200:
+    while (response := stack("GET", "/jobs/list", token=token)).status == 200:
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    check_401(answer)
+    check_401(response)
 
 
-def test_a_preflight_is_answered_for_the_one_origin(stack: Deployed) -> None:
+def test_a_preflight_succeeds_for_the_one_origin(stack: Deployed) -> None:
     for path, method in (("/jobs/list", "GET"), ("/jobs/delete", "DELETE")):
-        answer = stack("OPTIONS", path, token="")
-        assert answer.status == 200
-        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
-        assert method in answer.headers["Access-Control-Allow-Methods"]
-        allowed = answer.headers["Access-Control-Allow-Headers"].split(",")
+        response = stack("OPTIONS", path, token="")
+        assert response.status == 200
+        assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert method in response.headers["Access-Control-Allow-Methods"]
+        allowed = response.headers["Access-Control-Allow-Headers"].split(",")
         assert {"Authorization", "If-None-Match"} <= set(allowed)
 
 
@@ -392,9 +392,9 @@ def test_an_update_of_the_stack_keeps_the_data(stack: Deployed) -> None:
     changed = {name for name in outputs if outputs[name] != stack.outputs[name]}
     assert changed <= {"RestAPIId", "EndpointURL"}
     here = stack._replace(outputs=outputs)
-    answer = here("GET", "/jobs/get", job_id=5)
-    assert answer.status == 200
-    assert answer.headers["Access-Control-Allow-Origin"] == "https://other.example.com"
-    url = next(iter(answer.json()["results"].values()))["full"]
+    response = here("GET", "/jobs/get", job_id=5)
+    assert response.status == 200
+    assert response.headers["Access-Control-Allow-Origin"] == "https://other.example.com"
+    url = next(iter(response.json()["results"].values()))["full"]
     stack.aws.client("s3").delete_bucket_policy(Bucket=stack.bucket)
     assert stack.http.request("GET", url).status == 200

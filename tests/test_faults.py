@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chalicelib import aws, files
 from dev.emulated_aws import BUCKET, TABLE, EmulatedAws, create_bucket, create_table, emulated_aws
-from tests.conftest import ALICE, BOB, ENVIRON, Answer
+from tests.conftest import ALICE, BOB, ENVIRON, Response
 from tests.faulty_network import Fault, FaultyNetwork, faulty_network
 from tests.lambda_instance import SOAK, Instance, Invocation, invoke, lambda_instance
 
@@ -39,7 +39,7 @@ NOTHING = Job(entry=False, versions=[], uploads=[])
 
 
 class World(NamedTuple):
-    """The emulated AWS, asked directly, and the network through which the API reaches it."""
+    """The emulated AWS itself, and the network through which the API reaches it."""
 
     emulator: EmulatedAws
     s3: Any
@@ -143,7 +143,7 @@ FAULTS = st.lists(FAULT, min_size=2, max_size=12)
 REQUESTS = st.sampled_from([DELETE, DELETE, DELETE, GET, LIST])
 
 
-def test_a_file_never_outlives_its_entry_whatever_fails(
+def test_a_file_never_outlives_its_entry_even_if_requests_fail(
     app: Chalice, world: World, quick: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = world.neighbours()
@@ -176,9 +176,9 @@ def test_a_file_never_outlives_its_entry_whatever_fails(
         for request, faults in steps:
             had = has
             world.network.plan(*faults)
-            answer = invoke(app, request, seconds=6)
+            response = invoke(app, request, seconds=6)
             has = world.job()
-            check(answer, request, had, has)
+            check(response, request, had, has)
         world.network.plan()
         assert invoke(app, DELETE).status == 200
         assert world.job() == NOTHING
@@ -192,16 +192,16 @@ def test_a_file_never_outlives_its_entry_whatever_fails(
     assert total >= LEAST_FAULTS
 
 
-def check(answer: Answer, request: Invocation, had: Job, has: Job) -> None:
+def check(response: Response, request: Invocation, had: Job, has: Job) -> None:
     """The promise, for a request that found the job as it `had` been and left what it `has`."""
     if request is not DELETE:
         assert has == had
-        assert answer.status in (
+        assert response.status in (
             {200, 503} | ({404} if request is GET and not had.entry else set())
         )
         return
-    assert answer.status in (200, 500, 503)
-    if answer.status == 200:
+    assert response.status in (200, 500, 503)
+    if response.status == 200:
         assert has == NOTHING
     if has.versions or has.uploads:
         assert has.entry == had.entry
@@ -210,7 +210,7 @@ def check(answer: Answer, request: Invocation, had: Job, has: Job) -> None:
 
 
 @pytest.mark.parametrize("seconds", [3.5, 6, 9] if SOAK else [5])
-def test_an_answer_comes_in_time_from_a_network_that_only_stalls(
+def test_a_response_comes_in_time_from_a_network_that_only_stalls(
     seconds: float, app: Chalice, world: World
 ) -> None:
     """With the time-outs that are deployed, in real time."""
@@ -220,8 +220,8 @@ def test_an_answer_comes_in_time_from_a_network_that_only_stalls(
     for good_requests in range(4) if SOAK else [2]:
         world.network.plan(*[None] * good_requests, *[Fault.STALL] * 99)
         aws.botocore_client.cache_clear()
-        answer = invoke(app, DELETE, seconds)
-        assert answer.status == 503
+        response = invoke(app, DELETE, seconds)
+        assert response.status == 503
         assert world.job().entry
     world.network.plan()
     assert invoke(app, DELETE).status == 200
@@ -238,7 +238,7 @@ def put_job(world: World) -> None:
         world.put(name, kind)
 
 
-@pytest.mark.parametrize("fault", [Fault.STALL, Fault.STALL_ANSWER], ids=["before", "after"])
+@pytest.mark.parametrize("fault", [Fault.STALL, Fault.STALL_RESPONSE], ids=["before", "after"])
 def test_a_file_never_outlives_its_entry_wherever_the_lambda_dies(
     fault: Fault, app: Chalice, world: World
 ) -> None:
@@ -264,9 +264,9 @@ def test_a_file_never_outlives_its_entry_wherever_the_lambda_dies(
 
 
 def is_held(world: World, instance: Instance) -> bool:
-    """Wait until a request of the instance stalls; False where it has answered before."""
+    """Wait until a request of the instance stalls; False where it has responded before."""
     while not world.network.stalled.wait(0.005):
-        if instance.has_answered():
+        if instance.has_responded():
             return False
     return True
 
@@ -323,7 +323,7 @@ def test_no_delete_fails_in_a_race_and_the_next_one_leaves_nothing(
                 break
             somebody(app, world)
             world.network.released.set()
-            assert instance.answer().status == 200
+            assert instance.response().status == 200
         world.network.plan()
         if somebody in (deletes_it_too, reads_it):
             assert world.job() == NOTHING

@@ -61,7 +61,7 @@ def test_unfinished_uploads_are_aborted(s3: Any, emulated: Aws) -> None:
 def test_an_upload_of_any_key_is_aborted_however_it_is_listed(
     key: str, encodes: bool, s3: Any, emulated: Aws
 ) -> None:
-    """S3 encodes keys where it is asked to; moto does not."""
+    """S3 encodes keys on request; moto does not."""
     aborted: list[str] = []
 
     def listing(operation: str, **request: Any) -> Any:
@@ -129,10 +129,10 @@ def test_what_is_written_during_the_delete_goes_in_the_next_round(s3: Any, emula
     late = iter([f"{PREFIX}results/late.json"])
 
     def racing(operation: str, **request: Any) -> Any:
-        answer = getattr(s3, operation)(**request)
+        response = getattr(s3, operation)(**request)
         if operation == "delete_objects":
             emulated.put_objects(*late)
-        return answer
+        return response
 
     delete(FakeS3(racing))
     assert emulated.versions() == []

@@ -19,8 +19,8 @@ from chalicelib import aws
 from chalicelib.config import Settings
 from dev.emulated_aws import BUCKET, TABLE
 from tests import openapi
-from tests.conftest import ALICE, BOB, Answer, Aws, id_token_claims
-from tests.lambda_instance import ROUTES, SOAK, Invocation, check_answer, invoke
+from tests.conftest import ALICE, BOB, Aws, Response, id_token_claims
+from tests.lambda_instance import ROUTES, SOAK, Invocation, check_response, invoke
 from tests.test_local import Running, running
 
 __all__ = ["running"]  # a fixture
@@ -84,7 +84,7 @@ PARAMETERS = [
 QUERIES = st.dictionaries(
     st.sampled_from(PARAMETERS) | TEXT, st.lists(TEXT, min_size=1, max_size=2), max_size=5
 )
-# A request that would be answered but for what the query overlays it with.
+# A good request, before the query overlays it.
 GOOD_QUERY = {"job-id": ["1"], "object-uuid": ["a.png"]}
 HEADERS = st.dictionaries(
     st.sampled_from(
@@ -104,16 +104,16 @@ CLAIMS = JSON | st.fixed_dictionaries(
     {"token_use": st.just("id") | JSON, "sub": st.sampled_from([f"{ALICE}/1", f"{BOB}\n"]) | JSON}
 )
 
-Asked = list[tuple[str, dict[str, Any]]]
+Requests = list[tuple[str, dict[str, Any]]]
 
 
 @pytest.fixture
-def asked(emulated: Aws, settings: Settings, credentials: None) -> Iterator[Asked]:
-    """All that the API asks AWS, in the end: each operation and its request. Bob has data too."""
-    requests: Asked = []
+def requests(emulated: Aws, settings: Settings, credentials: None) -> Iterator[Requests]:
+    """Each operation and request that the API sends to AWS. Bob has data too."""
+    sent: Requests = []
 
     def record(params: dict[str, Any], model: Any, **_: Any) -> None:
-        requests.append((model.name, params))
+        sent.append((model.name, params))
 
     for user in (ALICE, BOB):
         for job_id in (1, 10):
@@ -122,14 +122,14 @@ def asked(emulated: Aws, settings: Settings, credentials: None) -> Iterator[Aske
     for name in ("dynamodb", "s3"):
         client = aws.botocore_client(settings, name, aws.READ_SECONDS[0])
         client.meta.events.register_first("before-parameter-build", record)
-    yield requests
+    yield sent
     aws.botocore_client.cache_clear()
 
 
-def check_reach(answer: Answer, user: str, asked: Asked) -> None:
-    """Whatever is asked of AWS or signed is the user's own, and of one job where it names one."""
+def check_reach(response: Response, user: str, requests: Requests) -> None:
+    """All requests and URLs concern only the user, and one job where they name one."""
     own_job = re.compile(re.escape(user) + r"/[1-9][0-9]{0,15}/[^/].*|(?<=/)$", re.DOTALL)
-    for operation, request in asked:
+    for operation, request in requests:
         if operation in ("GetItem", "DeleteItem", "Query"):
             assert request["TableName"] == TABLE
             keys = [request[name] for name in ("Key", "ExclusiveStartKey") if name in request]
@@ -152,8 +152,8 @@ def check_reach(answer: Answer, user: str, asked: Asked) -> None:
         objects = request.get("Delete", {}).get("Objects", [request])
         for key in [o["Key"] for o in objects if "Key" in o]:
             assert own_job.fullmatch(key)
-    if answer.status == 200:
-        for url in re.findall(r'https://[^"]*', answer.body):
+    if response.status == 200:
+        for url in re.findall(r'https://[^"]*', response.body):
             assert urlsplit(url).netloc == f"{BUCKET}.s3.eu-central-1.amazonaws.com"
             assert own_job.fullmatch(unquote(urlsplit(url).path)[1:])
             assert "\n" not in unquote(url)
@@ -167,43 +167,43 @@ def test_no_parameter_or_header_leads_beyond_the_callers_own(
     query: dict[str, list[str]],
     headers: dict[str, str],
     app: Chalice,
-    asked: Asked,
+    requests: Requests,
 ) -> None:
-    asked.clear()
-    answer = invoke(app, Invocation(path, GOOD_QUERY | query, ALICE, headers=headers))
-    assert answer.status < 500
-    check_reach(answer, ALICE, asked)
+    requests.clear()
+    response = invoke(app, Invocation(path, GOOD_QUERY | query, ALICE, headers=headers))
+    assert response.status < 500
+    check_reach(response, ALICE, requests)
     # A 415 names the content type, as JSON; no other refusal repeats what was sent.
-    if answer.status not in (200, 415):
-        assert not re.search(r"[<>$%;*]", answer.body)
+    if response.status not in (200, 415):
+        assert not re.search(r"[<>$%;*]", response.body)
 
 
 @hostile
 @given(path=PATHS, claims=CLAIMS, headers=HEADERS)
 def test_no_claims_but_an_id_tokens_reach_anything(
-    path: str, claims: Any, headers: dict[str, str], app: Chalice, asked: Asked
+    path: str, claims: Any, headers: dict[str, str], app: Chalice, requests: Requests
 ) -> None:
-    asked.clear()
-    answer = invoke(app, Invocation(path, GOOD_QUERY, claims=claims, headers=headers))
-    if answer.status in (401, 415):  # a DELETE of another content type is refused before
-        assert asked == []
+    requests.clear()
+    response = invoke(app, Invocation(path, GOOD_QUERY, claims=claims, headers=headers))
+    if response.status in (401, 415):  # a DELETE of another content type is refused before
+        assert requests == []
         return
     # Hypothesis may well write a valid user id.
     assert claims["token_use"] == "id"
     assert re.fullmatch(r"[A-Za-z0-9_:-]{1,128}", claims["sub"])
-    check_reach(answer, claims["sub"], asked)
+    check_reach(response, claims["sub"], requests)
 
 
 @pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize("sub", ["..", ".", "", "a/b", f"{ALICE}/10", "*", "a\\b", "a%2Fb", "a b"])
 def test_no_sub_that_could_be_a_path_reaches_anything(
-    path: str, sub: str, app: Chalice, asked: Asked
+    path: str, sub: str, app: Chalice, requests: Requests
 ) -> None:
-    answer = invoke(app, Invocation(path, GOOD_QUERY, claims=id_token_claims(sub)))
-    assert (answer.status, asked) == (401, [])
+    response = invoke(app, Invocation(path, GOOD_QUERY, claims=id_token_claims(sub)))
+    assert (response.status, requests) == (401, [])
 
 
-def raw_answer(running: Running, method: str, target: str, headers: dict[str, bytes]) -> Answer:
+def raw_response(running: Running, method: str, target: str, headers: dict[str, bytes]) -> Response:
     """What comes back for exactly these bytes."""
     netloc = urlsplit(running.url).netloc
     connection = http.client.HTTPConnection(netloc, timeout=10)
@@ -213,7 +213,7 @@ def raw_answer(running: Running, method: str, target: str, headers: dict[str, by
             connection.putheader(name, value)
         connection.endheaders()
         got = connection.getresponse()
-        return Answer(got.status, dict(got.getheaders()), got.read().decode("ascii"))
+        return Response(got.status, dict(got.getheaders()), got.read().decode("ascii"))
     finally:
         connection.close()
 
@@ -235,17 +235,17 @@ ESCAPES = st.lists(
     tag=st.binary(max_size=30).map(lambda b: re.sub(rb"[\x00-\x1f\x7f]", b"", b)),
     bearer=st.sampled_from([b"", b"Bearer ", b"bearer ", b"Bearer  "]),
 )
-def test_no_bytes_on_the_wire_get_an_unclean_answer(
+def test_no_bytes_on_the_wire_get_an_unclean_response(
     path: str, query: str, tag: bytes, bearer: bytes, running: Running
 ) -> None:
     token = bearer + running.tokens["IdToken"].encode()
     headers = {"Authorization": token, "If-None-Match": tag}
-    answer = raw_answer(running, ROUTES[path], f"{path}?job-id=1&{query}", headers)
+    response = raw_response(running, ROUTES[path], f"{path}?job-id=1&{query}", headers)
     sent = ("Server", "Date", "Content-Length")
-    contract = {name: value for name, value in answer.headers.items() if name not in sent}
-    check_answer(answer.status, contract, answer.body)
-    assert answer.status < 500
-    assert (answer.status == 401) == (bearer in (b"bearer ", b"Bearer  "))
+    contract = {name: value for name, value in response.headers.items() if name not in sent}
+    check_response(response.status, contract, response.body)
+    assert response.status < 500
+    assert (response.status == 401) == (bearer in (b"bearer ", b"Bearer  "))
 
 
 def test_schemathesis_finds_nothing(running: Running, tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def both(emulated: Aws, credentials: None) -> None:
 
 
 @pytest.mark.parametrize(("caller", "others_job"), [(ALICE, 2), (BOB, 1), (None, 1), (None, 2)])
-def test_no_answer_tells_another_users_job_from_a_missing_one(
+def test_no_response_tells_another_users_job_from_a_missing_one(
     caller: str | None, others_job: int, app: Chalice, emulated: Aws, both: None
 ) -> None:
     """By status, headers, body: all is alike but the job id that the caller has sent."""
@@ -314,7 +314,7 @@ def test_no_answer_tells_another_users_job_from_a_missing_one(
         if "url" in got.json:
             # The signature covers the key, so it differs.
             got, expected = (
-                Answer(a.status, a.headers, re.sub(r"(?<=Signature=)\w+", "", a.body))
+                Response(a.status, a.headers, re.sub(r"(?<=Signature=)\w+", "", a.body))
                 for a in (got, expected)
             )
             key = f"{caller}/{others_job}/".encode().decode()
@@ -354,9 +354,9 @@ def test_cursors_and_tags_of_one_user_are_worth_nothing_to_another(
 
 
 @pytest.mark.parametrize(("caller", "other"), [(ALICE, BOB), (BOB, ALICE)])
-def test_no_answer_holds_anything_of_another_user(
+def test_no_response_holds_anything_of_another_user(
     caller: str, other: str, app: Chalice, both: None
 ) -> None:
     for request in [Invocation("/jobs/list"), *every_request(3)[::2], *every_request(2)[:1]]:
-        answer = invoke(app, request._replace(user=caller))
-        assert other not in json.dumps([answer.headers, answer.body])
+        response = invoke(app, request._replace(user=caller))
+        assert other not in json.dumps([response.headers, response.body])

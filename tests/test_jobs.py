@@ -32,13 +32,13 @@ class Recorder:
     def __init__(self, client: Any) -> None:
         self.client = client
         self.requests: list[dict[str, Any]] = []
-        self.answers: list[dict[str, Any]] = []
+        self.responses: list[dict[str, Any]] = []
 
     def __getattr__(self, operation: str) -> Any:
         def send(**request: Any) -> Any:
             self.requests.append({"operation": operation, **request})
             response = getattr(self.client, operation)(**request)
-            self.answers.append(response)
+            self.responses.append(response)
             return response
 
         return send
@@ -205,7 +205,7 @@ def test_the_list_ends_before_a_row_that_no_longer_fits_and_goes_on_with_it(
     assert end is None
 
 
-def test_the_list_asks_the_index_for_what_it_projects_and_for_nothing_else(
+def test_the_list_requests_what_the_index_projects_and_nothing_else(
     db: Any, emulated: Aws, settings: Settings
 ) -> None:
     """An attribute beyond the projection would be read, and paid for, from the table."""
@@ -213,7 +213,7 @@ def test_the_list_asks_the_index_for_what_it_projects_and_for_nothing_else(
     list_jobs(recorder, settings)
     [request] = recorder.requests
     names = request["ExpressionAttributeNames"]
-    asked = {names.get(name, name) for name in request["ProjectionExpression"].split(", ")}
+    requested = {names.get(name, name) for name in request["ProjectionExpression"].split(", ")}
     client = boto3.client("dynamodb", region_name="eu-central-1")
     [index] = client.describe_table(TableName=settings.job_requests_table)["Table"][
         "LocalSecondaryIndexes"
@@ -221,7 +221,7 @@ def test_the_list_asks_the_index_for_what_it_projects_and_for_nothing_else(
     held = {key["AttributeName"] for key in index["KeySchema"]} | {"jobId"}
     held |= set(index["Projection"]["NonKeyAttributes"])
     assert index["IndexName"] == request["IndexName"]
-    assert asked == held - {"userId"}
+    assert requested == held - {"userId"}
     assert request["ConsistentRead"] is True
     list_jobs(recorder, settings._replace(job_list_consistent_read=False))
     assert recorder.requests[1] == request | {"ConsistentRead": False}
@@ -381,7 +381,7 @@ def test_a_map_reads_as_boto3_reads_it(attributes: dict[str, Any]) -> None:
 
 
 @given(name=st.text(), date=st.text(), status=st.text())
-def test_a_row_is_json_whatever_its_texts_hold(name: str, date: str, status: str) -> None:
+def test_a_row_is_json_with_any_texts(name: str, date: str, status: str) -> None:
     item = {
         "jobId": {"N": "1"},
         "jobName": {"S": name},

@@ -1,4 +1,4 @@
-"""openapi.yaml against the app: its routes, parameters and answers."""
+"""openapi.yaml against the app: its routes, parameters and responses."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from openapi_spec_validator import validate as validate_document
 from chalicelib.jobs import STATUS_MEANINGS
 from dev import demo
 from tests import openapi
-from tests.conftest import ALICE, Answer, Aws, Invoke
+from tests.conftest import ALICE, Aws, Invoke, Response
 
 REDOCLY = "@redocly/cli@2.77.0"
 # 2026-01-07 12:02:30 UTC
@@ -22,7 +22,7 @@ NOW = 1767787350
 FINISHED, PROCESSED = 6, 9
 IMAGE = demo.object_uuid(7, "Grüße aus Köln.png")
 OBJECT = {"job-id": "7", "object-uuid": IMAGE}
-# What each example of the document answers.
+# The request of each example of the document.
 REQUESTS: dict[str, tuple[str, str, dict[str, str], dict[str, Any]]] = {
     "twoOfMany": ("GET", "/jobs/list", {"limit": "2"}, {}),
     "none": ("GET", "/jobs/list", {}, {"user": "nobody"}),
@@ -127,9 +127,9 @@ def test_a_parameter_is_what_the_document_says(
             continue
         good = {other: each["example"] for other, each in said.items() if each.get("required")}
         for value in values:
-            answer = invoke(method.upper(), path, good | {name: value})
-            about = answer.json.get("affected_query_parameter", "").partition(":")[0]
-            taken = answer.status != 400 or about != name
+            response = invoke(method.upper(), path, good | {name: value})
+            about = response.json.get("affected_query_parameter", "").partition(":")[0]
+            taken = response.status != 400 or about != name
             assert taken == is_valid(value, said[name]["schema"]), (path, value)
         if said[name].get("required"):
             del good[name]
@@ -163,18 +163,18 @@ def test_the_document_has_every_parameter_and_no_other() -> None:
     }
 
 
-def test_every_example_is_what_the_app_answers(
+def test_every_example_is_what_the_app_returns(
     invoke: Invoke, emulated: Aws, credentials: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = {name: (status, value) for status, name, _, value in examples()}
     assert {
-        name: (str(a.status), a.json) for name, a in answers(invoke, emulated, monkeypatch)
+        name: (str(a.status), a.json) for name, a in responses(invoke, emulated, monkeypatch)
     } == said
 
 
-def answers(
+def responses(
     invoke: Invoke, emulated: Aws, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[str, Answer]]:
+) -> Iterator[tuple[str, Response]]:
     monkeypatch.setattr("app.time.time", lambda: NOW)
     for job_id, job in enumerate(demo.demo_jobs(), start=1):
         if len(job.files) < 100:
@@ -216,7 +216,7 @@ def test_the_document_has_every_status_and_its_meaning() -> None:
         (503, {"Cache-Control": "no-store"}, '{"message": "Without Retry-After"}'),
     ],
 )
-def test_an_answer_that_the_document_does_not_have_is_refused(
+def test_a_response_that_the_document_does_not_have_is_refused(
     status: int, changed: dict[str, str | None], body: str
 ) -> None:
     headers = {

@@ -51,7 +51,7 @@ def test_the_zip_is_small(build: Path) -> None:
     assert (build / "deployment.zip").stat().st_size <= MOST_BYTES
 
 
-def test_two_runs_give_the_same_bytes_whatever_the_shell_has_set(
+def test_two_runs_give_the_same_bytes_in_any_shell(
     build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {
@@ -145,9 +145,9 @@ def test_the_zip_does_all_four_routes_in_a_bare_interpreter(unpacked: Path, tmp_
             check=True,
         )
         left = s3.list_object_versions(Bucket=BUCKET)
-    answers: list[dict[str, Any]] = [json.loads(line) for line in run.stdout.splitlines()]
-    assert [answer["statusCode"] for answer in answers] == [200, 200, 200, 200, 404]
-    listed, job, url, deleted, _ = (json.loads(answer["body"]) for answer in answers)
+    responses: list[dict[str, Any]] = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [response["statusCode"] for response in responses] == [200, 200, 200, 200, 404]
+    listed, job, url, deleted, _ = (json.loads(response["body"]) for response in responses)
     assert [row["job_id"] for row in listed["jobs"]] == [7]
     assert len(job["results"]) == 3
     assert url["url"].startswith(f"{aws.endpoint}/{BUCKET}/{ALICE}/7/a.png?")

@@ -15,10 +15,10 @@ from dev.emulated_aws import BUCKET, TABLE
 from tests.conftest import (
     ALICE,
     BOB,
-    Answer,
     Aws,
     Context,
     Invoke,
+    Response,
     id_token_claims,
     lambda_event,
 )
@@ -78,12 +78,12 @@ def put_finished_job(emulated: Aws, job_id: int = 1, **attributes: Any) -> None:
     )
 
 
-def check_headers(answer: Answer, cache_control: str = "no-store") -> None:
+def check_headers(response: Response, cache_control: str = "no-store") -> None:
     for name, value in CORS.items():
-        assert answer.headers[name] == value
-    assert answer.headers["Content-Type"] == "application/json"
-    assert answer.headers["X-Request-Id"] == "5b6e0a1c-request-id"
-    assert answer.headers["Cache-Control"] == cache_control
+        assert response.headers[name] == value
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["X-Request-Id"] == "5b6e0a1c-request-id"
+    assert response.headers["Cache-Control"] == cache_control
 
 
 # --- Who calls
@@ -114,15 +114,15 @@ def check_headers(answer: Answer, cache_control: str = "no-store") -> None:
 def test_claims_that_are_not_of_an_id_token_of_a_valid_user_get_401(
     method: str, path: str, query: dict[str, str], claims: Any, invoke: Invoke
 ) -> None:
-    answer = invoke(method, path, query, claims=claims)
-    assert (answer.status, answer.json) == (401, {"message": "Unauthorized"})
-    check_headers(answer)
+    response = invoke(method, path, query, claims=claims)
+    assert (response.status, response.json) == (401, {"message": "Unauthorized"})
+    check_headers(response)
 
 
 @each_route
 def test_no_claims_get_401(method: str, path: str, query: dict[str, str], invoke: Invoke) -> None:
-    answer = invoke(method, path, query, user=None)
-    assert (answer.status, answer.json) == (401, {"message": "Unauthorized"})
+    response = invoke(method, path, query, user=None)
+    assert (response.status, response.json) == (401, {"message": "Unauthorized"})
 
 
 def test_a_user_id_may_hold_a_colon_a_dash_and_an_underscore(emulated: Aws, invoke: Invoke) -> None:
@@ -144,10 +144,10 @@ def test_a_missing_job_id_gets_400(
     method: str, path: str, query: dict[str, str], missing: dict[str, str], invoke: Invoke
 ) -> None:
     others = {name: value for name, value in query.items() if name != "job-id"}
-    answer = invoke(method, path, others | missing)
-    assert answer.status == 400
-    assert answer.json == refused("job-id: number", "The job-id query parameter is missing")
-    check_headers(answer)
+    response = invoke(method, path, others | missing)
+    assert response.status == 400
+    assert response.json == refused("job-id: number", "The job-id query parameter is missing")
+    check_headers(response)
 
 
 @pytest.mark.parametrize(("method", "path", "query"), ROUTES[1:])
@@ -172,9 +172,9 @@ def test_a_missing_job_id_gets_400(
 def test_a_bad_job_id_gets_400(
     method: str, path: str, query: dict[str, str], job_id: str, invoke: Invoke
 ) -> None:
-    answer = invoke(method, path, query | {"job-id": job_id})
+    response = invoke(method, path, query | {"job-id": job_id})
     expected = "job-id must be a whole number from 1 to 9007199254740991"
-    assert (answer.status, answer.json) == (400, refused("job-id: number", expected))
+    assert (response.status, response.json) == (400, refused("job-id: number", expected))
 
 
 @pytest.mark.parametrize("job_id", ["1", "0001", "0" * 5000 + "1"])
@@ -189,8 +189,8 @@ def test_a_job_id_may_be_spelt_both_ways_and_have_leading_zeros(
 def test_the_largest_job_id_is_what_javascript_holds_exactly(emulated: Aws, invoke: Invoke) -> None:
     largest = 2**53 - 1
     emulated.put_job(ALICE, largest)
-    answer = invoke("GET", "/jobs/get", {"job-id": str(largest)})
-    assert answer.json["job_info"]["job_id"] == largest
+    response = invoke("GET", "/jobs/get", {"job-id": str(largest)})
+    assert response.json["job_info"]["job_id"] == largest
     assert invoke("GET", "/jobs/list").json["jobs"][0]["job_id"] == largest
     assert invoke("DELETE", "/jobs/delete", {"job-id": str(largest)}).status == 200
     assert emulated.table.scan()["Count"] == 0
@@ -218,18 +218,18 @@ def test_the_largest_job_id_is_what_javascript_holds_exactly(emulated: Aws, invo
 def test_a_parameter_given_twice_or_in_both_spellings_gets_400(
     path: str, query: dict[str, Any], parameter: str, invoke: Invoke
 ) -> None:
-    answer = invoke("GET", path, query)
+    response = invoke("GET", path, query)
     name = parameter.partition(":")[0]
     expected = refused(parameter, f"The {name} query parameter must be given once")
-    assert (answer.status, answer.json) == (400, expected)
+    assert (response.status, response.json) == (400, expected)
 
 
 @pytest.mark.parametrize("object_uuid", [None, "", " "])
 def test_a_missing_object_uuid_gets_400(object_uuid: str | None, invoke: Invoke) -> None:
     query = {"job-id": "1"} | ({} if object_uuid is None else {"object-uuid": object_uuid})
-    answer = invoke("GET", "/jobs/get-object-url", query)
+    response = invoke("GET", "/jobs/get-object-url", query)
     expected = refused("object-uuid: string", "The object-uuid query parameter is missing")
-    assert (answer.status, answer.json) == (400, expected)
+    assert (response.status, response.json) == (400, expected)
 
 
 @pytest.mark.parametrize(
@@ -251,10 +251,10 @@ def test_a_missing_object_uuid_gets_400(object_uuid: str | None, invoke: Invoke)
     ],
 )
 def test_a_bad_object_uuid_gets_400(object_uuid: str, invoke: Invoke) -> None:
-    answer = invoke("GET", "/jobs/get-object-url", {"job-id": "1", "object-uuid": object_uuid})
-    assert answer.status == 400
-    assert answer.json["affected_query_parameter"] == "object-uuid: string"
-    assert "object-uuid must be" in answer.json["message"]
+    response = invoke("GET", "/jobs/get-object-url", {"job-id": "1", "object-uuid": object_uuid})
+    assert response.status == 400
+    assert response.json["affected_query_parameter"] == "object-uuid: string"
+    assert "object-uuid must be" in response.json["message"]
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_a_bad_object_uuid_gets_400(object_uuid: str, invoke: Invoke) -> None:
         "a\xa0b",
     ],
 )
-def test_an_object_uuid_is_whatever_name_a_writer_can_have_stored(
+def test_an_object_uuid_is_any_name_that_a_writer_can_have_stored(
     object_uuid: str, invoke: Invoke
 ) -> None:
     query = {"job-id": "1", "object_uuid": object_uuid}
@@ -282,17 +282,17 @@ def test_an_object_uuid_is_whatever_name_a_writer_can_have_stored(
 
 @pytest.mark.parametrize("limit", ["", " ", "0", "1001", "-1", "x", "1.5", "٣"])
 def test_a_bad_limit_gets_400(limit: str, invoke: Invoke) -> None:
-    answer = invoke("GET", "/jobs/list", {"limit": limit})
+    response = invoke("GET", "/jobs/list", {"limit": limit})
     expected = refused("limit: number", "limit must be a whole number from 1 to 1000")
-    assert (answer.status, answer.json) == (400, expected)
+    assert (response.status, response.json) == (400, expected)
 
 
 @pytest.mark.parametrize("include", ["", " ", "object_urls", "object-urls,results", "Object-Urls"])
 def test_a_bad_include_gets_400(include: str, emulated: Aws, invoke: Invoke) -> None:
     emulated.put_job(ALICE, 1)
-    answer = invoke("GET", "/jobs/get", {"job-id": "1", "include": include})
+    response = invoke("GET", "/jobs/get", {"job-id": "1", "include": include})
     expected = refused("include: string", "include must be object-urls")
-    assert (answer.status, answer.json) == (400, expected)
+    assert (response.status, response.json) == (400, expected)
 
 
 @pytest.mark.parametrize(
@@ -326,9 +326,9 @@ def test_a_file_name_is_made_one_that_file_systems_take(
 @pytest.mark.parametrize("file_name", ["", " ", "\t\n", "x" * 1025])
 def test_a_bad_file_name_gets_400(file_name: str, invoke: Invoke) -> None:
     query = {"job-id": "1", "object-uuid": "a.png", "download-as": file_name}
-    answer = invoke("GET", "/jobs/get-object-url", query)
-    assert answer.status == 400
-    assert answer.json["affected_query_parameter"] == "download-as: string"
+    response = invoke("GET", "/jobs/get-object-url", query)
+    assert response.status == 400
+    assert response.json["affected_query_parameter"] == "download-as: string"
 
 
 @each_route
@@ -349,10 +349,10 @@ def test_the_list_is_the_callers_newest_first(emulated: Aws, invoke: Invoke) -> 
     put_finished_job(emulated, 1, date="2020-01-01 12:00:00.000000000 UTC")
     emulated.put_job(ALICE, 2, date="2020-01-02")
     emulated.put_job(BOB, 3)
-    answer = invoke("GET", "/jobs/list")
-    assert answer.status == 200
-    assert [job["job_id"] for job in answer.json["jobs"]] == [2, 1]
-    assert answer.json["jobs"][1] == {
+    response = invoke("GET", "/jobs/list")
+    assert response.status == 200
+    assert [job["job_id"] for job in response.json["jobs"]] == [2, 1]
+    assert response.json["jobs"][1] == {
         "job_id": 1,
         "job_name": "Job Name",
         "date": "2020-01-01 12:00:00.000000000 UTC",
@@ -363,8 +363,8 @@ def test_the_list_is_the_callers_newest_first(emulated: Aws, invoke: Invoke) -> 
         "progress": None,
         "finished": True,
     }
-    assert list(answer.json) == ["jobs"]
-    check_headers(answer, "private, no-cache")
+    assert list(response.json) == ["jobs"]
+    check_headers(response, "private, no-cache")
 
 
 def test_paging_gives_every_job_once(emulated: Aws, invoke: Invoke) -> None:
@@ -372,11 +372,11 @@ def test_paging_gives_every_job_once(emulated: Aws, invoke: Invoke) -> None:
         emulated.put_job(ALICE, job_id)
     seen, query = [], {"limit": "2"}
     while True:
-        answer = invoke("GET", "/jobs/list", query).json
-        seen.append([job["job_id"] for job in answer["jobs"]])
-        if "next_cursor" not in answer:
+        response = invoke("GET", "/jobs/list", query).json
+        seen.append([job["job_id"] for job in response["jobs"]])
+        if "next_cursor" not in response:
             break
-        query["cursor"] = answer["next_cursor"]
+        query["cursor"] = response["next_cursor"]
     assert seen == [[5, 4], [3, 2], [1]]
 
 
@@ -393,11 +393,11 @@ def test_a_cursor_is_good_for_its_caller_and_route_only(emulated: Aws, invoke: I
         ("/jobs/get", {"job-id": "1"}, ALICE),
         ("/jobs/get", {"job-id": "1"}, BOB),
     ):
-        answer = invoke("GET", path, query | {"cursor": cursor}, user=user)
-        assert (answer.status, answer.json) == (400, expected)
+        response = invoke("GET", path, query | {"cursor": cursor}, user=user)
+        assert (response.status, response.json) == (400, expected)
     for made_up in ("", "x", cursor[:-1], cursor + "A"):
-        answer = invoke("GET", "/jobs/list", {"cursor": made_up})
-        assert (answer.status, answer.json) == (400, expected)
+        response = invoke("GET", "/jobs/list", {"cursor": made_up})
+        assert (response.status, response.json) == (400, expected)
     assert invoke("GET", "/jobs/list", {"cursor": cursor}).status == 200
 
 
@@ -405,7 +405,7 @@ def escaped_bytes(body: str) -> int:
     return len(json.dumps(body))
 
 
-def test_a_list_that_would_outgrow_lambdas_answer_ends_early_and_goes_on(
+def test_a_list_that_would_outgrow_lambdas_response_ends_early_and_goes_on(
     emulated: Aws, invoke: Invoke
 ) -> None:
     with emulated.table.batch_writer() as batch:
@@ -416,12 +416,12 @@ def test_a_list_that_would_outgrow_lambdas_answer_ends_early_and_goes_on(
     sizes: list[int] = []
     query: dict[str, str] = {}
     while True:
-        answer = invoke("GET", "/jobs/list", query)
-        seen += [job["job_id"] for job in answer.json["jobs"]]
-        sizes.append(escaped_bytes(answer.body))
-        if "next_cursor" not in answer.json:
+        response = invoke("GET", "/jobs/list", query)
+        seen += [job["job_id"] for job in response.json["jobs"]]
+        sizes.append(escaped_bytes(response.body))
+        if "next_cursor" not in response.json:
             break
-        query["cursor"] = answer.json["next_cursor"]
+        query["cursor"] = response.json["next_cursor"]
     assert sorted(seen) == list(range(1, 61))
     assert len(sizes) == 2
     assert 5_800_000 < sizes[0] <= 6_000_000
@@ -432,9 +432,9 @@ def test_a_list_that_would_outgrow_lambdas_answer_ends_early_and_goes_on(
 
 def test_a_job_comes_whole_with_urls_of_its_results(emulated: Aws, invoke: Invoke) -> None:
     put_finished_job(emulated, date="2020")
-    answer = invoke("GET", "/jobs/get", {"job-id": "1"})
-    assert answer.status == 200
-    assert answer.json["job_info"] == {
+    response = invoke("GET", "/jobs/get", {"job-id": "1"})
+    assert response.status == 200
+    assert response.json["job_info"] == {
         "user_id": ALICE,
         "job_id": 1,
         "job_name": "Job Name",
@@ -450,12 +450,12 @@ def test_a_job_comes_whole_with_urls_of_its_results(emulated: Aws, invoke: Invok
         "progress": None,
         "finished": True,
     }
-    assert list(answer.json) == ["job_info", "results", "expires_at"]
-    assert list(answer.json["results"]) == ["a.png", "b.png"]
-    for name, urls in answer.json["results"].items():
+    assert list(response.json) == ["job_info", "results", "expires_at"]
+    assert list(response.json["results"]) == ["a.png", "b.png"]
+    for name, urls in response.json["results"].items():
         assert urlsplit(urls["full"]).path == f"/{ALICE}/1/results/{name}.json"
         assert urlsplit(urls["min"]).path == f"/{ALICE}/1/results/{name}.min.json"
-    check_headers(answer, "private, no-cache")
+    check_headers(response, "private, no-cache")
 
 
 def test_a_job_that_is_not_finished_has_no_results(emulated: Aws, invoke: Invoke) -> None:
@@ -465,11 +465,11 @@ def test_a_job_that_is_not_finished_has_no_results(emulated: Aws, invoke: Invoke
 
 def test_another_users_job_is_404_like_a_missing_one(emulated: Aws, invoke: Invoke) -> None:
     emulated.put_job(BOB, 1)
-    answers = [invoke("GET", "/jobs/get", {"job-id": job_id}) for job_id in ("1", "2")]
-    assert answers[0] == answers[1]
+    responses = [invoke("GET", "/jobs/get", {"job-id": job_id}) for job_id in ("1", "2")]
+    assert responses[0] == responses[1]
     expected = refused("job-id: number", "The job does not exist")
-    assert (answers[0].status, answers[0].json) == (404, expected)
-    check_headers(answers[0])
+    assert (responses[0].status, responses[0].json) == (404, expected)
+    check_headers(responses[0])
 
 
 @pytest.mark.parametrize("status", ["uploading", "processing_10%", "success", "failed"])
@@ -479,14 +479,14 @@ def test_the_urls_of_all_objects_are_included_on_request(
     put_finished_job(emulated, status=status)
     plain = invoke("GET", "/jobs/get", {"job-id": "1"})
     assert "object_urls" not in plain.json
-    answer = invoke("GET", "/jobs/get", {"job-id": "1", "include": "object-urls"})
-    assert list(answer.json["object_urls"]) == sorted(NAMES)
-    for name, url in answer.json["object_urls"].items():
+    response = invoke("GET", "/jobs/get", {"job-id": "1", "include": "object-urls"})
+    assert list(response.json["object_urls"]) == sorted(NAMES)
+    for name, url in response.json["object_urls"].items():
         query = {"job-id": "1", "object-uuid": name}
         assert url == invoke("GET", "/jobs/get-object-url", query).json["url"]
-    assert answer.json["results"] == plain.json["results"]
-    assert answer.json["job_info"] == plain.json["job_info"]
-    assert answer.headers["ETag"] != plain.headers["ETag"]
+    assert response.json["results"] == plain.json["results"]
+    assert response.json["job_info"] == plain.json["job_info"]
+    assert response.headers["ETag"] != plain.headers["ETag"]
 
 
 def test_object_urls_and_results_page_together_by_name(
@@ -500,14 +500,14 @@ def test_object_urls_and_results_page_together_by_name(
     object_urls: list[str] = []
     query = {"job-id": "1", "include": "object-urls"}
     while True:
-        answer = invoke("GET", "/jobs/get", query)
-        assert escaped_bytes(answer.body) <= 6_000_000
-        assert set(answer.json["results"]) == set(answer.json["object_urls"]) - set(failed)
-        results += answer.json["results"]
-        object_urls += answer.json["object_urls"]
-        if "next_cursor" not in answer.json:
+        response = invoke("GET", "/jobs/get", query)
+        assert escaped_bytes(response.body) <= 6_000_000
+        assert set(response.json["results"]) == set(response.json["object_urls"]) - set(failed)
+        results += response.json["results"]
+        object_urls += response.json["object_urls"]
+        if "next_cursor" not in response.json:
             break
-        query["cursor"] = answer.json["next_cursor"]
+        query["cursor"] = response.json["next_cursor"]
     assert "cursor" in query
     assert object_urls == sorted(names)
     assert results == sorted(set(names) - set(failed))
@@ -529,19 +529,19 @@ def thousand_files() -> dict[str, str]:
     return {f"{number:08}-0000-4000-8000-000000000000.png": "scan.png" for number in range(1000)}
 
 
-def test_a_thousand_files_come_in_one_answer_with_a_long_session_token(
+def test_a_thousand_files_come_in_one_response_with_a_long_session_token(
     emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "IQoJb3JpZ2luX2Vj/+" * 83 + "abcd==")
     names = thousand_files()
     put_finished_job(emulated, objectUuidNames=names, mediaLength=dict.fromkeys(names, 1))
-    answer = invoke("GET", "/jobs/get", {"job-id": "1"})
-    assert len(answer.json["results"]) == 1000
-    assert "next_cursor" not in answer.json
-    assert escaped_bytes(answer.body) <= 6_000_000
+    response = invoke("GET", "/jobs/get", {"job-id": "1"})
+    assert len(response.json["results"]) == 1000
+    assert "next_cursor" not in response.json
+    assert escaped_bytes(response.body) <= 6_000_000
 
 
-def test_a_job_that_would_outgrow_lambdas_answer_comes_in_parts(
+def test_a_job_that_would_outgrow_lambdas_response_comes_in_parts(
     emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "x" * 4000)
@@ -552,13 +552,13 @@ def test_a_job_that_would_outgrow_lambdas_answer_comes_in_parts(
     infos: list[Any] = []
     query = {"job-id": "1"}
     while True:
-        answer = invoke("GET", "/jobs/get", query)
-        seen += answer.json["results"]
-        sizes.append(escaped_bytes(answer.body))
-        infos.append(answer.json["job_info"])
-        if "next_cursor" not in answer.json:
+        response = invoke("GET", "/jobs/get", query)
+        seen += response.json["results"]
+        sizes.append(escaped_bytes(response.body))
+        infos.append(response.json["job_info"])
+        if "next_cursor" not in response.json:
             break
-        query["cursor"] = answer.json["next_cursor"]
+        query["cursor"] = response.json["next_cursor"]
     assert seen == sorted(names)
     assert len(sizes) == 2
     assert 5_900_000 < sizes[0] <= 6_000_000
@@ -570,7 +570,7 @@ def test_a_job_that_would_outgrow_lambdas_answer_comes_in_parts(
 # --- GET /jobs/get-object-url
 
 
-def test_an_object_url_is_composed_without_asking_aws(
+def test_an_object_url_is_composed_without_a_request_to_aws(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
@@ -578,13 +578,13 @@ def test_an_object_url_is_composed_without_asking_aws(
 
     monkeypatch.setattr("chalicelib.aws.botocore_client", refuse)
     query = {"job-id": "7", "object-uuid": "a.png"}
-    answer = invoke("GET", "/jobs/get-object-url", query)
-    url = urlsplit(answer.json["url"])
+    response = invoke("GET", "/jobs/get-object-url", query)
+    url = urlsplit(response.json["url"])
     assert (url.scheme, url.netloc) == ("https", f"{BUCKET}.s3.eu-central-1.amazonaws.com")
     assert url.path == f"/{ALICE}/7/a.png"
     assert parse_qs(url.query)["X-Amz-Expires"] == ["3900"]
     assert "response-content-disposition" not in url.query
-    check_headers(answer)
+    check_headers(response)
 
 
 def test_a_download_carries_its_file_name(invoke: Invoke) -> None:
@@ -606,9 +606,9 @@ def test_delete_removes_the_entry_and_every_file_and_nothing_else(
         emulated.put_job(user, job_id)
         emulated.put_objects(f"{user}/{job_id}/a.png", f"{user}/{job_id}/results/a.png.json")
     emulated.s3.create_multipart_upload(Bucket=BUCKET, Key=f"{ALICE}/1/b.png")
-    answer = invoke("DELETE", "/jobs/delete", {"job-id": "1"})
-    assert (answer.status, answer.json) == (200, {"message": "Ok"})
-    check_headers(answer)
+    response = invoke("DELETE", "/jobs/delete", {"job-id": "1"})
+    assert (response.status, response.json) == (200, {"message": "Ok"})
+    check_headers(response)
     assert {key.rpartition("/")[0] for key in emulated.versions()} == {
         f"{user}/{job_id}{more}"
         for user, job_id in ((ALICE, 10), (BOB, 1))
@@ -639,11 +639,11 @@ def test_files_go_before_the_entry(emulated: Aws, invoke: Invoke) -> None:
     """Without time, files may go and the entry stays, so that the user can delete it again."""
     emulated.put_job(ALICE, 1)
     emulated.put_objects(f"{ALICE}/1/a.png")
-    answer = invoke("DELETE", "/jobs/delete", {"job-id": "1"}, seconds_left=2.9)
-    assert answer.status == 503
-    assert answer.headers["Retry-After"] == "5"
-    assert "try again" in answer.json["message"]
-    check_headers(answer)
+    response = invoke("DELETE", "/jobs/delete", {"job-id": "1"}, seconds_left=2.9)
+    assert response.status == 503
+    assert response.headers["Retry-After"] == "5"
+    assert "try again" in response.json["message"]
+    check_headers(response)
     assert emulated.table.scan()["Count"] == 1
     assert invoke("DELETE", "/jobs/delete", {"job-id": "1"}).status == 200
     assert emulated.table.scan()["Count"] == 0
@@ -660,17 +660,17 @@ def test_a_matching_tag_gets_304_without_a_body(
     etag = invoke(method, path, query).headers["ETag"]
     assert re.fullmatch(r'"[0-9a-f]{32}"', etag)
     for header in (etag, f"W/{etag}", f'"x", {etag}', f'"x",W/{etag} , "y"', "*"):
-        answer = invoke(method, path, query, headers={"if-none-match": header})
-        assert (answer.status, answer.body) == (304, "")
-        assert answer.headers["ETag"] == etag
-        check_headers(answer, "private, no-cache")
+        response = invoke(method, path, query, headers={"if-none-match": header})
+        assert (response.status, response.body) == (304, "")
+        assert response.headers["ETag"] == etag
+        check_headers(response, "private, no-cache")
     for header in ("", '"x"', etag.strip('"'), etag[:-2] + '"'):
         assert invoke(method, path, query, headers={"If-None-Match": header}).status == 200
 
 
 def test_a_missing_job_is_404_even_to_a_star(emulated: Aws, invoke: Invoke) -> None:
-    answer = invoke("GET", "/jobs/get", {"job-id": "1"}, headers={"If-None-Match": "*"})
-    assert answer.status == 404
+    response = invoke("GET", "/jobs/get", {"job-id": "1"}, headers={"If-None-Match": "*"})
+    assert response.status == 404
 
 
 @pytest.mark.parametrize(("method", "path", "query"), ROUTES[:2])
@@ -680,20 +680,20 @@ def test_a_tag_changes_with_the_item(
     put_finished_job(emulated)
     etag = invoke(method, path, query).headers["ETag"]
     put_finished_job(emulated, status="failed")
-    answer = invoke(method, path, query, headers={"If-None-Match": etag})
-    assert answer.status == 200
-    assert answer.headers["ETag"] != etag
+    response = invoke(method, path, query, headers={"If-None-Match": etag})
+    assert response.status == 200
+    assert response.headers["ETag"] != etag
 
 
 def test_a_jobs_tag_and_urls_change_with_the_window_only(
     emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_finished_job(emulated)
-    answers = []
+    responses = []
     for now in (1_700_000_100, 1_700_000_399, 1_700_000_400):
         monkeypatch.setattr("app.time.time", lambda now=now: now)
-        answers.append(invoke("GET", "/jobs/get", {"job-id": "1"}))
-    first, same, next_window = ((a.headers["ETag"], a.json["results"]) for a in answers)
+        responses.append(invoke("GET", "/jobs/get", {"job-id": "1"}))
+    first, same, next_window = ((a.headers["ETag"], a.json["results"]) for a in responses)
     assert first == same
     assert first[0] != next_window[0]
     assert first[1] != next_window[1]
@@ -709,35 +709,35 @@ def test_a_jobs_tag_changes_with_the_credentials_that_sign_its_urls(
     etag = invoke("GET", "/jobs/get", {"job-id": "1"}).headers["ETag"]
     assert invoke("GET", "/jobs/get", {"job-id": "1"}).headers["ETag"] == etag
     monkeypatch.setenv(name, "ANOTHER")
-    answer = invoke("GET", "/jobs/get", {"job-id": "1"}, headers={"If-None-Match": etag})
-    assert answer.status == 200
-    assert answer.headers["ETag"] != etag
+    response = invoke("GET", "/jobs/get", {"job-id": "1"}, headers={"If-None-Match": etag})
+    assert response.status == 200
+    assert response.headers["ETag"] != etag
 
 
 # --- What Chalice refuses by itself
 
 
 def test_a_wrong_method_gets_405_with_all_headers(invoke: Invoke) -> None:
-    answer = invoke("POST", "/jobs/list")
-    assert (answer.status, answer.json) == (405, {"message": "Unsupported method: POST"})
-    assert answer.headers["Allow"] == "GET"
-    check_headers(answer)
+    response = invoke("POST", "/jobs/list")
+    assert (response.status, response.json) == (405, {"message": "Unsupported method: POST"})
+    assert response.headers["Allow"] == "GET"
+    check_headers(response)
 
 
 def test_a_delete_of_another_content_type_gets_415_with_all_headers(invoke: Invoke) -> None:
     headers = {"Content-Type": "text/plain"}
-    answer = invoke("DELETE", "/jobs/delete", {"job-id": "1"}, headers=headers)
-    assert answer.status == 415
-    assert answer.json == {"message": "Unsupported media type: text/plain"}
-    check_headers(answer)
+    response = invoke("DELETE", "/jobs/delete", {"job-id": "1"}, headers=headers)
+    assert response.status == 415
+    assert response.json == {"message": "Unsupported media type: text/plain"}
+    check_headers(response)
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "image/png", "", "x/y;charset=z"])
 def test_a_get_succeeds_with_any_content_type(
     content_type: str, emulated: Aws, invoke: Invoke
 ) -> None:
-    answer = invoke("GET", "/jobs/list", headers={"Content-Type": content_type})
-    assert answer.status == 200
+    response = invoke("GET", "/jobs/list", headers={"Content-Type": content_type})
+    assert response.status == 200
 
 
 @pytest.mark.parametrize(
@@ -766,12 +766,12 @@ def test_an_event_that_is_not_a_request_gets_400_and_one_log_line(
     event: Any, app: Any, log: list[dict[str, Any]]
 ) -> None:
     response = app(event, Context(29))
-    answer = Answer(response["statusCode"], response["headers"], response["body"])
-    assert (answer.status, answer.json) == (
+    response = Response(response["statusCode"], response["headers"], response["body"])
+    assert (response.status, response.json) == (
         400,
         {"message": "The event is not a request of this API"},
     )
-    check_headers(answer)
+    check_headers(response)
     [line] = log
     assert (line["status"], line["level"], line["route"]) == (400, "INFO", None)
     assert line["request_id"] == "5b6e0a1c-request-id"
@@ -797,10 +797,10 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_unforeseen_gets_500_with_the_request_id_and_nothing_of_the_inside(
     broken: None, invoke: Invoke
 ) -> None:
-    answer = invoke("GET", "/jobs/list")
+    response = invoke("GET", "/jobs/list")
     message = "Something went wrong on our side. The request id is 5b6e0a1c-request-id."
-    assert (answer.status, answer.json) == (500, {"message": message})
-    check_headers(answer)
+    assert (response.status, response.json) == (500, {"message": message})
+    check_headers(response)
 
 
 def test_a_5xx_is_logged_with_its_cause_but_without_secrets(
@@ -818,7 +818,7 @@ def test_a_5xx_is_logged_with_its_cause_but_without_secrets(
 
 
 @pytest.mark.parametrize(
-    ("answer", "status"),
+    ("response", "status"),
     [
         (Scripted(500, "{}"), 503),
         (Scripted(400, '{"__type": "x#ThrottlingException"}'), 503),
@@ -830,12 +830,12 @@ def test_a_5xx_is_logged_with_its_cause_but_without_secrets(
     ids=["fails", "throttles", "refuses", "has no table", "is verbose"],
 )
 def test_a_broken_store_gets_a_clean_503_or_500(
-    answer: Scripted, status: int, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+    response: Scripted, status: int, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from chalicelib import aws
 
     aws.botocore_client.cache_clear()
-    with scripted_server(answer) as server:
+    with scripted_server(response) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", server.url)
         for method, path, query in (ROUTES[0], ROUTES[1]):
             got = invoke(method, path, query)

@@ -237,6 +237,6 @@ def test_there_is_no_stage_beside_the_one_that_is_throttled_and_watched(translat
     assert "StageName" not in deployment["Properties"]
 
 
-def test_another_origin_reaches_what_the_gateway_answers_by_itself(template: Json) -> None:
+def test_another_origin_reaches_the_gateways_own_responses(template: Json) -> None:
     """SAM, which looks for changes before parameters are resolved, would not deploy them."""
     assert properties(template, "RestAPI")["AlwaysDeploy"] is True
