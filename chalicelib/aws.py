@@ -126,7 +126,7 @@ def read_timeout(seconds_left: float, cause: Exception | None = None) -> float:
 def region(settings: Settings) -> str:
     """The region of the environment, else of botocore's configuration. Raises ConfigError."""
     with _session_lock:
-        named = settings.region or _session().get_config_variable("region")
+        named = settings.region or botocore_session().get_config_variable("region")
     if not named:
         raise ConfigError(
             "AWS_REGION is not set, and no AWS profile names a region. It must be an AWS region, "
@@ -144,7 +144,7 @@ def credentials() -> Credentials:
         token = os.environ.get("AWS_SECURITY_TOKEN") or os.environ.get("AWS_SESSION_TOKEN")
         return Credentials(access_key, secret_key, token)
     with _session_lock:
-        found = _session().get_credentials()
+        found = botocore_session().get_credentials()
     if found is None:
         raise ConfigError(
             "There are no AWS credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the "
@@ -155,7 +155,8 @@ def credentials() -> Credentials:
 
 
 @cache
-def _session() -> Any:
+def botocore_session() -> Any:
+    """The one session, from which clients, a profile's credentials and its region come."""
     # boto3's own session would add 20 ms to a cold start, and nothing that is used here.
     import botocore.session
 
@@ -177,7 +178,7 @@ def botocore_client(settings: Settings, name: str, read_timeout: float) -> Any:
         max_pool_connections=PARALLEL_REQUESTS,
     )
     with _session_lock:
-        client = _session().create_client(name, region_name=region(settings), config=config)
+        client = botocore_session().create_client(name, region_name=region(settings), config=config)
     client.meta.events.register("before-parse.dynamodb", _parse_json)
     return client
 

@@ -79,7 +79,7 @@ def row(item: Item) -> str:
     get = item.get
     name, date = get("jobName", _ABSENT).get("S"), get("date", _ABSENT).get("S")
     members = (
-        f'"job_id":{get("jobId", _ABSENT).get("N", "0")}'
+        f'"job_id":{item["jobId"]["N"]}'
         f',"job_name":{"null" if name is None else encode_basestring_ascii(name)}'
         f',"date":{"null" if date is None else encode_basestring_ascii(date)}'
         f',"total_size":{_encoded_number(get("contentLength", _ABSENT).get("N", "0"))}'

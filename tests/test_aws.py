@@ -230,14 +230,14 @@ def profile(
         monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "credentials"))
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        aws._session.cache_clear()
+        aws.botocore_session.cache_clear()
 
     yield write
-    aws._session.cache_clear()
+    aws.botocore_session.cache_clear()
 
 
 def test_region_and_credentials_come_from_a_profile_where_the_environment_has_none(
-    profile: Callable[[str, str], None], settings: Settings
+    profile: Callable[[str, str], None], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     profile(
         "[default]\nregion = eu-west-3\n",
@@ -245,13 +245,24 @@ def test_region_and_credentials_come_from_a_profile_where_the_environment_has_no
     )
     assert aws.region(settings._replace(region="")) == "eu-west-3"
     assert aws.credentials() == ("P", "q", "r")
+    # Half a pair is no credentials.
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert aws.credentials() == ("P", "q", "r")
 
 
 def test_neither_region_nor_credentials_is_an_error_that_says_so(
     profile: Callable[[str, str], None], settings: Settings
 ) -> None:
     profile("", "")
-    with pytest.raises(ConfigError, match="AWS_REGION is not set"):
+    with pytest.raises(ConfigError) as no_region:
         aws.region(settings._replace(region=""))
-    with pytest.raises(ConfigError, match="no AWS credentials"):
+    assert str(no_region.value) == (
+        "AWS_REGION is not set, and no AWS profile names a region. It must be an AWS region, like "
+        "eu-central-1. Set it in the shell, or set AWS_PROFILE to choose a profile."
+    )
+    with pytest.raises(ConfigError) as no_credentials:
         aws.credentials()
+    assert str(no_credentials.value) == (
+        "There are no AWS credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the "
+        "shell, or set AWS_PROFILE to choose a profile. A Lambda has those of its role."
+    )

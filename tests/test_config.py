@@ -118,6 +118,11 @@ def test_the_examples_in_the_messages_are_valid() -> None:
             load_settings(ENVIRON | {name: example[1]})
 
 
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
+def test_each_level_of_the_log_is_valid(level: str) -> None:
+    assert load_settings(ENVIRON | {"LOG_LEVEL": level}).log_level == level
+
+
 def test_the_list_may_be_read_eventually_consistent() -> None:
     for value, consistent in (("false", False), ("true", True), ("", True)):
         settings = load_settings(ENVIRON | {"JOB_LIST_CONSISTENT_READ": value})

@@ -141,6 +141,7 @@ def test_a_url_is_stable_within_a_window_and_good_for_the_expiry_at_its_end(
         ('a"b.png', "a_b.png"),
         ("100%.png", "100_.png"),
         ("a;b=c.png", "a;b=c.png"),
+        ("a/b.png", "a/b.png"),
     ],
 )
 def test_a_file_name_survives_its_content_disposition(file_name: str, fallback: str) -> None:
@@ -149,3 +150,5 @@ def test_a_file_name_survives_its_content_disposition(file_name: str, fallback: 
     assert quoted == f'attachment; filename="{fallback}"'
     assert unquote(encoded) == file_name
     assert encoded.isascii()
+    # RFC 8187, section 3.2.1: a / is not an attr-char.
+    assert "/" not in encoded
