@@ -53,7 +53,7 @@ def load(url: str, tokens: dict[str, str], seconds: int, folder: Path) -> set[st
 
 
 @pytest.mark.skipif(not SOAK, reason="a minute: make test SOAK=1")
-def test_many_callers_at_once_get_clean_responses_of_their_own(
+def test_many_callers_at_once_get_clean_answers_of_their_own(
     running: Running, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for job_id in range(1, 21):
