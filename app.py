@@ -38,6 +38,8 @@ app.api.cors = CORSConfig(
     expose_headers=["ETag", "Retry-After", "X-Request-Id"],
     max_age=600,
 )
+# All bodies are text: without this, Chalice looks at each one's type three times.
+app.api.binary_types = []
 app.register_middleware(app.add_headers_and_log, "http")
 users = CognitoUserPoolAuthorizer("Users", provider_arns=[settings.user_pool_arn])
 # A cursor of one deployment is not valid in another.
