@@ -38,7 +38,7 @@ app.api.cors = CORSConfig(
     expose_headers=["ETag", "Retry-After", "X-Request-Id"],
     max_age=600,
 )
-# All bodies are text: without this, Chalice looks at each one's type three times.
+# No body is binary: by default Chalice compares content types three times in each request.
 app.api.binary_types = []
 app.register_middleware(app.add_headers_and_log, "http")
 users = CognitoUserPoolAuthorizer("Users", provider_arns=[settings.user_pool_arn])

@@ -23,7 +23,7 @@ LOG = logging.getLogger("jobs_api")
 _SECRET = re.compile(r"\?[^\s\"'<>=]{1,128}=[^\s\"'<>]+|[^\s\"'<>=:(]{1,64}@[^\s\"'<>=:),]+")
 
 
-# A value as compact JSON, all ASCII. (json.dumps makes a new encoder in each call.)
+# A value to compact JSON, all ASCII. json.dumps with separators makes a new encoder in each call.
 encode: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":")).encode
 
 
