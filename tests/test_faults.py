@@ -15,11 +15,11 @@ from chalicelib import aws, files
 from dev.emulated_aws import BUCKET, TABLE, EmulatedAws, create_bucket, create_table, emulated_aws
 from tests.conftest import ALICE, BOB, ENVIRON, Response
 from tests.faulty_network import Fault, FaultyNetwork, faulty_network
-from tests.lambda_instance import SOAK, Instance, Invocation, invoke, lambda_instance
+from tests.lambda_instance import FULL, SOAK, Instance, Invocation, invoke, lambda_instance
 
 # The least number of faults that a run must have injected, to be worth its name.
-LEAST_FAULTS = 3_000 if SOAK else 200
-EXAMPLES = 600 if SOAK else 40
+LEAST_FAULTS = 3_000 if SOAK else 200 if FULL else 100
+EXAMPLES = 600 if SOAK else 40 if FULL else 20
 PREFIX = f"{ALICE}/1/"
 DELETE = Invocation("/jobs/delete", {"job-id": 1}, ALICE)
 GET = Invocation("/jobs/get", {"job-id": 1}, ALICE)

@@ -15,6 +15,7 @@ import yaml
 from dev import demo, package
 from dev.emulated_aws import BUCKET, INDEX, TABLE, create_bucket, create_table, emulated_aws
 from tests.conftest import ALICE, ENVIRON, lambda_event
+from tests.lambda_instance import FULL
 
 MOST_BYTES = 2_500_000
 PACKAGES = {"app.py", "chalice", "chalicelib", "botocore", "dateutil", "jmespath", "urllib3"}
@@ -51,6 +52,7 @@ def test_the_zip_is_small(build: Path) -> None:
     assert (build / "deployment.zip").stat().st_size <= MOST_BYTES
 
 
+@pytest.mark.skipif(not FULL, reason="packages once more, half a minute: only with CI set")
 def test_two_runs_give_the_same_bytes_in_any_shell(
     build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
