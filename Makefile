@@ -30,10 +30,7 @@ soak: $(INSTALLED)
 
 # Mutation testing: MODULE=chalicelib.paging limits it; a run that was stopped goes on.
 mutants: $(INSTALLED)
-	$(BIN)/mutmut run $(if $(MODULE),"$(MODULE).*")
-	@$(BIN)/mutmut results --all true | awk '/: / { name = $$1; sub(/\.x.*/, "", name); \
-	  if ($$2 == "killed" || $$2 == "timeout") killed[name]++; if ($$0 !~ /not checked/) all[name]++ } \
-	  END { for (name in all) printf "%-22s %4d of %4d killed, %.1f %%\n", name, killed[name], all[name], 100 * killed[name] / all[name] }'
+	MODULE=$(MODULE) $(BIN)/python -m dev.mutants
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench.run

@@ -1,0 +1,65 @@
+"""`make mutants`: mutation testing of app.py and chalicelib/, a score for each module.
+
+It works on a copy of the tree, so that it can be stopped, and goes on where it was. mutmut 3.8 does
+not mutate functions that have decorators: in the copy, each such function is decorated by a call
+below it.
+"""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+COPY = ROOT / "build" / "mutants"
+
+
+def main(module: str) -> int:
+    """Test the mutants of a module, e.g. chalicelib.paging, or of all."""
+    listed = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True)
+    for name in listed.splitlines():
+        (COPY / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, COPY / name)
+    for path in (COPY / "app.py", *COPY.glob("chalicelib/*.py")):
+        path.write_text(without_decorators(path.read_text()))
+    mutmut = Path(sys.executable).parent / "mutmut"
+    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    run = subprocess.run(
+        [mutmut, "run", *([f"{module}.*"] if module else [])], cwd=COPY, env=environ
+    )
+    results = subprocess.check_output(
+        [mutmut, "results", "--all", "true"], cwd=COPY, env=environ, text=True
+    )
+    states: dict[str, Counter[str]] = {}
+    for name, state in re.findall(r"^ *(\S+): (.+)$", results, re.MULTILINE):
+        states.setdefault(name.rpartition(".")[0], Counter())[state] += 1
+        if state == "survived":
+            print(f"survived: {name}")
+    for name, counts in sorted(states.items()):
+        killed = counts["killed"] + counts["timeout"]
+        tested = counts.total() - counts["not checked"]
+        if tested:
+            print(f"{name:20} {killed:4} of {tested:4} killed, {killed / tested:.1%}")
+    print(f"A mutant as a diff: cd {COPY.relative_to(ROOT)} && {mutmut} show <name>")
+    return run.returncode
+
+
+def without_decorators(source: str) -> str:
+    """The module's source, in which `name = decorator(name)` below a function decorates it."""
+    lines = source.splitlines()
+    for node in reversed(ast.parse(source).body):
+        if isinstance(node, ast.FunctionDef) and node.decorator_list:
+            call = node.name
+            for decorator in reversed(node.decorator_list):
+                call = f"{ast.unparse(decorator)}({call})"
+            lines.insert(node.end_lineno or 0, f"{node.name} = {call}")
+            del lines[node.decorator_list[0].lineno - 1 : node.lineno - 1]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ.get("MODULE", "")))
