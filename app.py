@@ -11,8 +11,8 @@ from typing import cast
 from chalice.app import CognitoUserPoolAuthorizer, CORSConfig, Request, Response
 
 if "AWS_CHALICE_CLI_MODE" in os.environ:
-    # `chalice local`, `deploy` and `package` import the app as well. Chalice's reloader is watching
-    # the files by now, and would take new bytecode for a change: so that goes first.
+    # `chalice local`, `deploy` and `package` import the app as well. Chalice's reloader is already
+    # watching the files, and would take new bytecode for a change: so switch that off first.
     sys.dont_write_bytecode = True
     from dev import reloader
 

@@ -1,4 +1,4 @@
-"""`make bench`: this API compared with the usual boto3 way (bench/peer) and with bare Chalice.
+"""`make bench`: this API compared with the usual boto3 way (bench/boto3_way) and with bare Chalice.
 
 Prints a table of ratios, writes it to results.md and results.svg, and exits non-zero if a ratio is
 below its goal. Both are packaged first, which needs a package registry. Everything runs on one
@@ -54,14 +54,14 @@ _next_job = count(1)
 
 
 class Code(NamedTuple):
-    """The code folders, as a Lambda unpacks them; `compiled` is the peer's with bytecode added."""
+    """The code folders, as a Lambda unpacks them; boto3_compiled is boto3_way with bytecode."""
 
     ours: Path
-    peer: Path
-    compiled: Path
-    floor: Path
+    boto3_way: Path
+    boto3_compiled: Path
+    bare_chalice: Path
     ours_zip_bytes: int
-    peer_zip_bytes: int
+    boto3_zip_bytes: int
 
 
 class Worker:
@@ -92,10 +92,10 @@ class Worker:
         self.process.stdin.flush()
         for line in self.process.stdout:
             if line.startswith("bench:"):
-                answer: dict[str, Any] = json.loads(line.removeprefix("bench:"))
-                if answer["status"] != 200:
-                    raise RuntimeError(answer["body"])
-                return answer
+                response: dict[str, Any] = json.loads(line.removeprefix("bench:"))
+                if response["status"] != 200:
+                    raise RuntimeError(response["body"])
+                return response
         raise RuntimeError(f"{self.process.args!r} ended without a response")
 
 
@@ -108,8 +108,8 @@ def main() -> None:
     ):
         code = unpack(Path(folder))
         rows = [*warm(code, quick), warm_delete(code, slow), *cold(code, quick, slow)]
-        peer_mb, our_mb = code.peer_zip_bytes / 1e6, code.ours_zip_bytes / 1e6
-        rows.append(report.Row("zip", "MB", peer_mb, our_mb, most=2.5))
+        boto3_mb, our_mb = code.boto3_zip_bytes / 1e6, code.ours_zip_bytes / 1e6
+        rows.append(report.Row("zip", "MB", boto3_mb, our_mb, most=2.5))
         rows.append(read_capacity(code, quick))
         rows += memory(code, quick)
         sizes = growth(code, quick, slow)
@@ -136,37 +136,39 @@ def stub_at(latency_seconds: float) -> Iterator[str]:
 
 
 def unpack(folder: Path) -> Code:
-    """Package ours as `make package` does, the peer with plain `chalice package`; unpack all."""
+    """Package ours as `make package` does, boto3_way with plain `chalice package`; unpack all."""
     package.main(folder / "build")
     project, packaged = folder / "project", folder / "packaged"
-    shutil.copytree(ROOT / "bench" / "peer", project)
+    shutil.copytree(ROOT / "bench" / "boto3_way", project)
     chalice = str(Path(sys.executable).parent / "chalice")
     command = [chalice, "package", "--stage", "prod", str(packaged)]
     environ = os.environ | ENVIRON
     subprocess.run(command, cwd=project, env=environ, check=True, stdout=subprocess.DEVNULL)
-    ours_zip, peer_zip = folder / "build" / "deployment.zip", packaged / "deployment.zip"
-    for path, name in ((ours_zip, "ours"), (peer_zip, "peer"), (peer_zip, "compiled")):
+    ours_zip, boto3_zip = folder / "build" / "deployment.zip", packaged / "deployment.zip"
+    for path, name in ((ours_zip, "ours"), (boto3_zip, "boto3_way"), (boto3_zip, "boto3_compiled")):
         with zipfile.ZipFile(path) as archive:
             archive.extractall(folder / name)
-    shutil.copytree(ROOT / "bench" / "floor", folder / "floor")
-    shutil.copytree(folder / "peer" / "chalice", folder / "floor" / "chalice")
-    for name in ("compiled", "floor"):
+    shutil.copytree(ROOT / "bench" / "bare_chalice", folder / "bare_chalice")
+    shutil.copytree(folder / "boto3_way" / "chalice", folder / "bare_chalice" / "chalice")
+    for name in ("boto3_compiled", "bare_chalice"):
         package.compile_all(folder / name)
-    ours, peer, compiled, floor = (folder / name for name in ("ours", "peer", "compiled", "floor"))
-    sizes = ours_zip.stat().st_size, peer_zip.stat().st_size
-    return Code(ours, peer, compiled, floor, *sizes)
+    ours, boto3_way, boto3_compiled, bare_chalice = (
+        folder / name for name in ("ours", "boto3_way", "boto3_compiled", "bare_chalice")
+    )
+    sizes = ours_zip.stat().st_size, boto3_zip.stat().st_size
+    return Code(ours, boto3_way, boto3_compiled, bare_chalice, *sizes)
 
 
 def warm_delete(code: Code, endpoint: str) -> report.Row:
     """Deletes of other jobs by a Lambda instance that has deleted one before."""
-    with Worker(code.ours, endpoint) as ours, Worker(code.compiled, endpoint) as peer:
+    with Worker(code.ours, endpoint) as ours, Worker(code.boto3_compiled, endpoint) as boto3_way:
 
         def milliseconds(worker: Worker) -> float:
             return float(worker.request(delete_event())["seconds"][0]) * 1000
 
         milliseconds(ours)
-        milliseconds(peer)
-        return report.Row(f"{DELETE}, warm", "ms", *rounds(milliseconds, peer, ours), 1.2)
+        milliseconds(boto3_way)
+        return report.Row(f"{DELETE}, warm", "ms", *rounds(milliseconds, boto3_way, ours), 1.2)
 
 
 def warm(code: Code, endpoint: str) -> list[report.Row]:
@@ -177,15 +179,15 @@ def warm(code: Code, endpoint: str) -> list[report.Row]:
         ("get-object-url, warm", url_event, 2.2, 300),
     ]
     rows = []
-    with Worker(code.ours, endpoint) as ours, Worker(code.compiled, endpoint) as peer:
+    with Worker(code.ours, endpoint) as ours, Worker(code.boto3_compiled, endpoint) as boto3_way:
         for title, event, least, calls in cases:
-            same(peer.request(event()), ours.request(event()))
+            check_equal(boto3_way.request(event()), ours.request(event()))
 
             def milliseconds(worker: Worker, event: Event, calls: int) -> float:
                 times: list[float] = worker.request(event, calls)["cpu_seconds"]
                 return statistics.median(times) * 1000
 
-            best = rounds(partial(milliseconds, event=event(), calls=calls), peer, ours)
+            best = rounds(partial(milliseconds, event=event(), calls=calls), boto3_way, ours)
             rows.append(report.Row(title, "CPU ms", *best, least))
     return rows
 
@@ -193,37 +195,44 @@ def warm(code: Code, endpoint: str) -> list[report.Row]:
 def cold(code: Code, quick: str, slow: str) -> list[report.Row]:
     """The rows of a new Lambda instance: from the start of its process to its first response."""
     cases: list[tuple[str, Path, Path, str, Callable[[], Event], float]] = [
-        (f"{DELETE}, cold", code.compiled, code.ours, slow, delete_event, 1.8),
-        ("get, cold", code.peer, code.ours, quick, get_event, 6),
-        ("list, cold", code.peer, code.ours, quick, list_event, 4),
-        ("get-object-url, cold", code.peer, code.ours, quick, url_event, 11),
-        ("get-object-url, cold: bare Chalice", code.floor, code.ours, quick, url_event, 0.55),
+        (f"{DELETE}, cold", code.boto3_compiled, code.ours, slow, delete_event, 1.8),
+        ("get, cold", code.boto3_way, code.ours, quick, get_event, 6),
+        ("list, cold", code.boto3_way, code.ours, quick, list_event, 4),
+        ("get-object-url, cold", code.boto3_way, code.ours, quick, url_event, 11),
+        (
+            "get-object-url, cold: bare Chalice",
+            code.bare_chalice,
+            code.ours,
+            quick,
+            url_event,
+            0.55,
+        ),
     ]
     rows = []
-    for title, peer, ours, endpoint, event, least in cases:
+    for title, boto3_way, ours, endpoint, event, least in cases:
 
         def milliseconds(code: Path, endpoint: str, event: Callable[[], Event]) -> float:
             with Worker(code, endpoint) as worker:
-                answer = worker.request(event())
+                response = worker.request(event())
             if event is delete_event:
-                return float(answer["finished"] - worker.started) * 1000
-            return float(answer["cpu_finished"]) * 1000
+                return float(response["finished"] - worker.started) * 1000
+            return float(response["cpu_finished"]) * 1000
 
-        best = rounds(partial(milliseconds, endpoint=endpoint, event=event), peer, ours)
+        best = rounds(partial(milliseconds, endpoint=endpoint, event=event), boto3_way, ours)
         unit = "ms" if event is delete_event else "CPU ms"
         rows.append(report.Row(title, unit, *best, least))
     return rows
 
 
-def rounds(measure: Callable[[T], float], peer: T, ours: T) -> tuple[float, float]:
-    """The best of the peer and of ours, measured in turn."""
-    measured = [(measure(peer), measure(ours)) for _ in range(ROUNDS)]
+def rounds(measure: Callable[[T], float], boto3_way: T, ours: T) -> tuple[float, float]:
+    """The best measurement of each, taken in turn."""
+    measured = [(measure(boto3_way), measure(ours)) for _ in range(ROUNDS)]
     theirs, own = zip(*measured, strict=True)
     return min(theirs), min(own)
 
 
 def read_capacity(code: Code, endpoint: str) -> report.Row:
-    """What a list of wide items reads; the peer, from the table itself, eventually consistent."""
+    """What a list of wide items reads; boto3_way reads the table itself, eventually consistent."""
 
     def units(code: Path, **environ: str) -> float:
         with Worker(code, endpoint, **environ) as worker:
@@ -232,7 +241,9 @@ def read_capacity(code: Code, endpoint: str) -> report.Row:
             return used(endpoint)["read_units"]
 
     title = f"list, {stub.WIDE_JOBS:,} jobs of {stub.WIDE_BYTES // 1024} KB: read capacity"
-    return report.Row(title, "units", units(code.peer, JOB_LIST_INDEX=""), units(code.ours), 50)
+    return report.Row(
+        title, "units", units(code.boto3_way, JOB_LIST_INDEX=""), units(code.ours), 50
+    )
 
 
 def used(endpoint: str) -> dict[str, float]:
@@ -254,20 +265,20 @@ def growth(code: Code, quick: str, slow: str) -> list[report.Growth]:
         with Worker(code.ours, endpoint) as worker:
             worker.request(event(1))
             used(endpoint)
-            answers = responses(worker, event(size))
+            received = responses(worker, event(size))
             counts = used(endpoint)
-            peak_mb = answers[-1]["peak_mb"]
-            runs = [answers, *(responses(worker, event(size)) for _ in range(2))]
+            peak_mb = received[-1]["peak_mb"]
+            runs = [received, *(responses(worker, event(size)) for _ in range(2))]
         rows.append(
             report.Growth(
                 route,
                 f"{size:,} {what}",
                 size,
-                min(sum(answer[clock][0] for answer in run) for run in runs) * 1000,
+                min(sum(response[clock][0] for response in run) for run in runs) * 1000,
                 peak_mb,
                 counts["requests"] - 1,
                 counts["read_units"],
-                sum(len(answer["body"]) for answer in answers) / 1000,
+                sum(len(response["body"]) for response in received) / 1000,
             )
         )
     return rows
@@ -275,14 +286,14 @@ def growth(code: Code, quick: str, slow: str) -> list[report.Growth]:
 
 def responses(worker: Worker, event: Event) -> list[dict[str, Any]]:
     """The response to a request; of a list, those that its `next_cursor` leads to as well."""
-    answers = [worker.request(event)]
+    received = [worker.request(event)]
     while event["requestContext"]["resourcePath"] == "/jobs/list":
-        cursor = json.loads(answers[-1]["body"]).get("next_cursor")
+        cursor = json.loads(received[-1]["body"]).get("next_cursor")
         if not cursor:
             break
         event["multiValueQueryStringParameters"]["cursor"] = [cursor]
-        answers.append(worker.request(event))
-    return answers
+        received.append(worker.request(event))
+    return received
 
 
 def memory(code: Code, endpoint: str) -> list[report.Row]:
@@ -293,13 +304,16 @@ def memory(code: Code, endpoint: str) -> list[report.Row]:
     ]
     rows = []
     for title, event in cases:
-        with Worker(code.ours, endpoint) as ours, Worker(code.compiled, endpoint) as peer:
-            peer_mb, our_mb = (worker.request(event())["peak_mb"] for worker in (peer, ours))
-        rows.append(report.Row(f"{title}: peak memory", "MB", peer_mb, our_mb, most=128))
+        with (
+            Worker(code.ours, endpoint) as ours,
+            Worker(code.boto3_compiled, endpoint) as boto3_way,
+        ):
+            boto3_mb, our_mb = (worker.request(event())["peak_mb"] for worker in (boto3_way, ours))
+        rows.append(report.Row(f"{title}: peak memory", "MB", boto3_mb, our_mb, most=128))
     return rows
 
 
-def same(one: dict[str, Any], other: dict[str, Any]) -> None:
+def check_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
     """Refuse to compare different responses, except for URL queries and expiry times."""
 
     def plain(value: Any) -> Any:

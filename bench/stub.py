@@ -1,9 +1,9 @@
 """DynamoDB and S3 as both sides of the comparison see them: quick, in memory, on 127.0.0.1.
 
-`python -m bench.stub LATENCY_SECONDS` prints its URL, then answers until it is ended. It holds the
-jobs and the objects below. Lists come in pages, 1 MB resp. 1,000 keys each; what is deleted is gone
-from the next list. GET /used answers with the requests, this one too, and the read units since it
-was last asked.
+`python -m bench.stub LATENCY_SECONDS` prints its URL, then serves until it is terminated. It holds
+the jobs and the objects below. Lists come in pages, of 1 MB (DynamoDB) and 1,000 keys (S3); what is
+deleted is gone from the next list. GET /used returns the number of requests, this one too, and the
+read units since the last such request.
 """
 
 import asyncio
@@ -84,36 +84,36 @@ def jobs(user_id: str) -> list[Item]:
 
 @cache
 def page(user_id: str, index: bool, shown: frozenset[str], start: int) -> tuple[bytes, int]:
-    """A page of a query of a user's jobs from a place on: the answer, and the bytes that it reads.
+    """A page of a user's jobs from a position on: the response, and the bytes that it reads.
 
-    By an index are read what it holds of each item; from the table, whole items.
+    A query of an index reads the projected attributes only; a query of the table, whole items.
     """
     items: list[Item] = []
     read = 0
-    answer: dict[str, Any] = {"Items": items}
+    response: dict[str, Any] = {"Items": items}
     for item in jobs(user_id)[start:]:
         held = {k: v for k, v in item.items() if k in IN_INDEX} if index else item
         if read + item_bytes(held) > PAGE_BYTES:
             last = items[-1]
-            answer["LastEvaluatedKey"] = {"userId": {"S": user_id}} | {
+            response["LastEvaluatedKey"] = {"userId": {"S": user_id}} | {
                 name: last[name] for name in ("jobId", "date")
             }
             break
         items.append({name: value for name, value in held.items() if name in shown})
         read += item_bytes(held)
-    answer |= {"Count": len(items), "ScannedCount": len(items)}
-    return json.dumps(answer, separators=(",", ":")).encode(), read
+    response |= {"Count": len(items), "ScannedCount": len(items)}
+    return json.dumps(response, separators=(",", ":")).encode(), read
 
 
 @cache
 def found(user_id: str, job_id: int) -> tuple[bytes, int]:
-    """The answer to a GetItem, and the bytes that it reads."""
+    """The response to a GetItem, and the bytes that it reads."""
     item = job(user_id, job_id, files=job_id)
     return json.dumps({"Item": item}, separators=(",", ":")).encode(), item_bytes(item)
 
 
 class Stub:
-    """The answers, each to one request."""
+    """The responses, each to one request."""
 
     def __init__(self) -> None:
         self.used = {"requests": 0, "read_units": 0.0}
@@ -124,7 +124,7 @@ class Stub:
         if operation == "DeleteItem":
             return b"{}"
         if operation == "GetItem":
-            answer, read = found(request["Key"]["userId"]["S"], int(request["Key"]["jobId"]["N"]))
+            response, read = found(request["Key"]["userId"]["S"], int(request["Key"]["jobId"]["N"]))
         else:
             [user_id] = (value["S"] for value in request["ExpressionAttributeValues"].values())
             names = request["ExpressionAttributeNames"]
@@ -132,12 +132,12 @@ class Stub:
             shown = frozenset(names.get(name, name) for name in shown)
             after = request.get("ExclusiveStartKey")
             start = len(jobs(user_id)) + 1 - int(after["jobId"]["N"]) if after else 0
-            answer, read = page(user_id, "IndexName" in request, shown, start)
+            response, read = page(user_id, "IndexName" in request, shown, start)
         # "DynamoDB read and write operations", capacity unit consumption: a query's items count
         # as one read, rounded up to 4 KB; one unit each, half of one if eventually consistent.
         units = math.ceil(read / 4096)
         self.used["read_units"] += units if request.get("ConsistentRead") else units / 2
-        return answer
+        return response
 
     def s3(self, method: str, query: dict[str, list[str]], body: str) -> bytes:
         """ListObjects, ListObjectVersions, ListMultipartUploads, DeleteObjects."""
@@ -182,11 +182,11 @@ class Stub:
         return self.objects[prefix]
 
     def delete_objects(self, keys: list[str], quiet: bool) -> bytes:
-        """Delete; what went is told unless the request is quiet."""
+        """Delete; the response lists the keys unless the request is quiet."""
         for key in keys:
             self.objects[key.partition("results/")[0]][1].discard(key)
-        told = "" if quiet else "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in keys)
-        return f"<DeleteResult>{told}</DeleteResult>".encode()
+        deleted = "" if quiet else "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in keys)
+        return f"<DeleteResult>{deleted}</DeleteResult>".encode()
 
 
 class Connection(asyncio.Protocol):
@@ -208,11 +208,11 @@ class Connection(asyncio.Protocol):
         if not ended or len(body) < int(length[1] if length else 0):
             return
         self.received = b""
-        answer = self.answer(head.decode(), body)
-        asyncio.get_running_loop().call_later(self.latency_seconds, self.transport.write, answer)
+        response = self.response(head.decode(), body)
+        asyncio.get_running_loop().call_later(self.latency_seconds, self.transport.write, response)
 
-    def answer(self, head: str, body: bytes) -> bytes:
-        """The whole answer to a request."""
+    def response(self, head: str, body: bytes) -> bytes:
+        """The whole response to a request."""
         method, target, _ = head.partition("\r\n")[0].split(" ")
         kind = "application/xml"
         operation = re.search(r"(?i)\nx-amz-target: *\w+\.(\w+)", head)

@@ -62,9 +62,9 @@ def end(message: str) -> NoReturn:
     """End the command with the message and a status that is not 0."""
     print(message, file=sys.stderr, flush=True)
     if reloader.is_worker():
-        # This is a thread of the reloader's worker, where SystemExit is lost. The reloader itself
-        # ends with status 0 whatever its worker's is, unless a signal ends it; an interactive bash
-        # then adds a line, for any signal that has this effect on Python.
+        # This is a thread of the reloader's worker, where SystemExit is lost. The reloader ends
+        # with status 0 for each status of its worker, so send it a signal. An interactive bash
+        # then prints "Terminated", as it does for every signal that ends Python.
         os.kill(os.getppid(), signal.SIGTERM)
         os._exit(2)
     sys.exit(2)
@@ -108,7 +108,7 @@ def check_credentials(session: botocore.session.Session) -> None:
 
 def prepare_local(options: dict[str, Any]) -> None:
     """Start the emulated AWS if no user pool is named, and patch the server."""
-    # Its INFO lines say where credentials and endpoints were found.
+    # botocore's INFO lines say where credentials and endpoints were found.
     logging.getLogger("botocore").setLevel(logging.WARNING)
     from dev import local_server
     from dev.processes import check_free

@@ -40,7 +40,7 @@ FAILURE = "The file is not an image"
 
 
 class Job(NamedTuple):
-    """What a demo job is like; of a finished one, the files that are no PNG have failed."""
+    """What a demo job is like; of a finished one, the files that are not PNG have failed."""
 
     status: str
     name: str | None
@@ -187,7 +187,7 @@ def object_uuid(job_id: int, file: str) -> str:
 
 
 def png(width: int, height: int, seed: int) -> bytes:
-    """A real image: a colour that runs into another."""
+    """A real image: a gradient between two colors."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         crc = zlib.crc32(kind + data)

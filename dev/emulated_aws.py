@@ -191,10 +191,10 @@ def create_user(cognito: Any, pool: Pool, email: str) -> str:
 
 def log_in(cognito: Any, pool: Pool, email: str) -> dict[str, str]:
     """The user's tokens: IdToken, AccessToken, RefreshToken."""
-    answer = cognito.initiate_auth(
+    response = cognito.initiate_auth(
         ClientId=pool.client_id,
         AuthFlow="USER_PASSWORD_AUTH",
         AuthParameters={"USERNAME": email, "PASSWORD": PASSWORD},
     )
-    tokens: dict[str, str] = answer["AuthenticationResult"]
+    tokens: dict[str, str] = response["AuthenticationResult"]
     return tokens

@@ -51,8 +51,8 @@ def child(
 ) -> Iterator[Process]:
     """A child process with exactly this environment, ended with all that it started.
 
-    Its output goes to the log, or where ours goes. It is in a process group of its own, so that
-    Ctrl-C reaches it only through us, when what uses it has ended. Its standard input ends with us.
+    Its output goes to the log, or to this process's output. It has a process group of its own, so
+    that Ctrl-C does not reach it before what uses it has ended. Its stdin closes with this process.
     """
     with log.open("wb") if log else nullcontext() as output:
         process = subprocess.Popen(
@@ -70,7 +70,7 @@ def child(
 
 
 def stop(process: Process) -> None:
-    """End the process and its group: ask, wait STOP_SECONDS, insist."""
+    """End the process and its group: SIGTERM, up to STOP_SECONDS later SIGKILL."""
     for sent in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, sent)
@@ -95,4 +95,6 @@ def wait_for(url: str, process: Process, token: str = "") -> int:
             return error.code
         except OSError:
             time.sleep(0.05)
-    raise RuntimeError(f"{url} did not answer; the process that should serve it has ended or hangs")
+    raise RuntimeError(
+        f"{url} did not respond; the process that should serve it has ended or hangs"
+    )

@@ -11,7 +11,7 @@ from chalice.cli.filewatch.stat import StatFileWatcher
 from chalice.utils import OSUtils
 
 ROOT = Path(__file__).parent.parent
-NOT_WATCHED = ("__pycache__", "build", "mutants", "node_modules")
+NOT_WATCHED = ("__pycache__", "build", "node_modules")
 
 
 def is_worker() -> bool:
@@ -34,7 +34,7 @@ def patch() -> None:
             os._exit(RESTART_REQUEST_RC)
 
     def _is_changed_file(self: Any, path: str, times: dict[str, float]) -> bool:
-        """No: what Chalice's own poll finds now, if it is under way, is the bytecode of app.py."""
+        """Always False: a poll of Chalice's own, under way, would find app.py's bytecode."""
         times[path] = self._mtime_cache.setdefault(path, 0)
         return False
 

@@ -30,7 +30,7 @@ def main() -> None:
     """Run until Ctrl-C or SIGTERM, or until a part of it ends by itself."""
     port = chosen_port(os.environ.get("PORT") or "8000")
     ignore_shell()
-    # SIGINT too: a shell starts what runs in the background with it ignored.
+    # SIGINT too: shells start background jobs with it ignored.
     for stopped_by in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stopped_by, signal.default_int_handler)
     try:
@@ -59,7 +59,7 @@ def another(port: int) -> str:
 
 
 def serve(port: int, folder: Path) -> None:
-    """Start everything, print what can be called, and wait."""
+    """Start everything, print the curl commands, and wait."""
     url, page_url = (f"http://127.0.0.1:{used}" for used in (port, port + 1))
     show("Starting the emulated AWS with the demo jobs ...")
     with emulated_aws(folder, port + 2) as aws:

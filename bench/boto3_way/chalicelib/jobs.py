@@ -1,4 +1,4 @@
-"""A job's item as the API's JSON has it: a copy, as the peer is packaged by itself."""
+"""A job's item as the API's JSON has it: a copy, as this app is packaged by itself."""
 
 FINISHED = {"success", "success_credits_restored", "success_credits_not_restored"}
 FINAL = FINISHED | {"failed", "failed_critical"}

@@ -10,7 +10,7 @@ from chalice import BadRequestError, Chalice, CognitoUserPoolAuthorizer, NotFoun
 
 from chalicelib.jobs import FINISHED, base_information, job_info
 
-app = Chalice(app_name="jobs-api-peer")
+app = Chalice(app_name="jobs-api-boto3-way")
 app.api.cors = True
 users = CognitoUserPoolAuthorizer("Users", provider_arns=[os.environ["USER_POOL_ARN"]])
 

@@ -1,8 +1,8 @@
-"""The least that a Chalice app can do: answer a constant."""
+"""The least that a Chalice app can do: return a constant."""
 
 from chalice.app import Chalice
 
-app = Chalice(app_name="floor")
+app = Chalice(app_name="bare-chalice")
 
 
 @app.route("/jobs/get-object-url")
