@@ -10,7 +10,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from chalicelib import response
+from chalicelib import aws, response
+from chalicelib.config import Settings
 from dev.emulated_aws import BUCKET, TABLE
 from tests.conftest import (
     ALICE,
@@ -380,6 +381,22 @@ def test_paging_gives_every_job_once(emulated: Aws, invoke: Invoke) -> None:
     assert seen == [[5, 4], [3, 2], [1]]
 
 
+def test_a_limit_is_a_limit_of_what_is_read(
+    emulated: Aws, invoke: Invoke, settings: Settings
+) -> None:
+    emulated.put_job(ALICE, 1)
+    requests: list[dict[str, Any]] = []
+    client = aws.botocore_client(settings, "dynamodb", aws.READ_SECONDS[0])
+    client.meta.events.register(
+        "provide-client-params.dynamodb.Query", lambda params, **_: requests.append(params)
+    )
+    try:
+        assert invoke("GET", "/jobs/list", {"limit": "5"}).status == 200
+    finally:
+        aws.botocore_client.cache_clear()
+    assert [request["Limit"] for request in requests] == [6]
+
+
 def test_a_cursor_is_good_for_its_caller_and_route_only(emulated: Aws, invoke: Invoke) -> None:
     for user in (ALICE, BOB):
         for job_id in (1, 2):
@@ -685,6 +702,14 @@ def test_a_tag_changes_with_the_item(
     assert response.headers["ETag"] != etag
 
 
+def test_a_lists_tag_changes_when_more_jobs_follow(emulated: Aws, invoke: Invoke) -> None:
+    emulated.put_job(ALICE, 2, date="2026-02")
+    etag = invoke("GET", "/jobs/list", {"limit": "1"}).headers["ETag"]
+    emulated.put_job(ALICE, 1, date="2026-01")
+    response = invoke("GET", "/jobs/list", {"limit": "1"}, headers={"If-None-Match": etag})
+    assert (response.status, "next_cursor" in response.json) == (200, True)
+
+
 def test_a_jobs_tag_and_urls_change_with_the_window_only(
     emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -832,8 +857,6 @@ def test_a_5xx_is_logged_with_its_cause_but_without_secrets(
 def test_a_broken_store_gets_a_clean_503_or_500(
     response: Scripted, status: int, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from chalicelib import aws
-
     aws.botocore_client.cache_clear()
     with scripted_server(response) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", server.url)
