@@ -91,7 +91,10 @@ def test_an_item_may_lack_everything_but_its_key_and_date(
         "progress": None,
         "finished": False,
     }
-    info = jobs.job_info(jobs.get_job(db, settings, ALICE, 1))
+    recorder = Recorder(db)
+    info = jobs.job_info(jobs.get_job(recorder, settings, ALICE, 1))
+    # A job that has just been deleted or finished is not returned as it was.
+    assert recorder.requests[0]["ConsistentRead"] is True
     assert info == {
         "user_id": ALICE,
         "job_id": 1,
