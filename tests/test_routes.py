@@ -491,13 +491,14 @@ def test_another_users_job_is_404_like_a_missing_one(emulated: Aws, invoke: Invo
 
 @pytest.mark.parametrize("status", ["uploading", "processing_10%", "success", "failed"])
 def test_the_urls_of_all_objects_are_included_on_request(
-    status: str, emulated: Aws, invoke: Invoke
+    status: str, emulated: Aws, invoke: Invoke, log: list[dict[str, Any]]
 ) -> None:
     put_finished_job(emulated, status=status)
     plain = invoke("GET", "/jobs/get", {"job-id": "1"})
     assert "object_urls" not in plain.json
     response = invoke("GET", "/jobs/get", {"job-id": "1", "include": "object-urls"})
     assert list(response.json["object_urls"]) == sorted(NAMES)
+    assert log[-1]["urls"] == 2 * len(response.json["results"]) + len(NAMES)
     for name, url in response.json["object_urls"].items():
         query = {"job-id": "1", "object-uuid": name}
         assert url == invoke("GET", "/jobs/get-object-url", query).json["url"]
@@ -530,6 +531,17 @@ def test_object_urls_and_results_page_together_by_name(
     assert results == sorted(set(names) - set(failed))
     # A cursor is bound to `include` too.
     assert invoke("GET", "/jobs/get", {"job-id": "1", "cursor": query["cursor"]}).status == 400
+
+
+def test_objects_without_results_are_no_reason_for_another_page(
+    emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"a.png": "a", "b.png": "b"}
+    put_finished_job(emulated, objectUuidNames=names, failedToProcess={"b.png": "No image"})
+    monkeypatch.setattr("chalicelib.paging.MAX_BYTES_OF_ROWS", 1)
+    response = invoke("GET", "/jobs/get", {"job-id": "1"})
+    assert list(response.json["results"]) == ["a.png"]
+    assert "next_cursor" not in response.json
 
 
 def test_urls_expire_when_the_response_says(
@@ -724,6 +736,22 @@ def test_a_jobs_tag_and_urls_change_with_the_window_only(
     assert first[1] != next_window[1]
 
 
+def test_a_jobs_tag_changes_with_the_page_and_the_settings(
+    emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    put_finished_job(emulated, failedToProcess={})
+    monkeypatch.setattr("app.time.time", lambda: 1_700_000_100)
+    monkeypatch.setattr("chalicelib.paging.MAX_BYTES_OF_ROWS", 1)
+    first = invoke("GET", "/jobs/get", {"job-id": "1"})
+    etag = first.headers["ETag"]
+    query = {"job-id": "1", "cursor": first.json["next_cursor"]}
+    second = invoke("GET", "/jobs/get", query, headers={"If-None-Match": etag})
+    assert (second.status, len(second.json["results"])) == (200, 1)
+    monkeypatch.setattr("app.settings", settings._replace(url_expiry_seconds=60))
+    response = invoke("GET", "/jobs/get", {"job-id": "1"}, headers={"If-None-Match": etag})
+    assert response.status == 200
+
+
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"])
 def test_a_jobs_tag_changes_with_the_credentials_that_sign_its_urls(
     name: str, emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
@@ -828,10 +856,17 @@ def test_the_unforeseen_gets_500_with_the_request_id_and_nothing_of_the_inside(
     check_headers(response)
 
 
+@pytest.mark.parametrize(
+    "variable", ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"]
+)
 def test_a_5xx_is_logged_with_its_cause_but_without_secrets(
-    broken: None, invoke: Invoke, log: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    variable: str,
+    broken: None,
+    invoke: Invoke,
+    log: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "a-token\r")
+    monkeypatch.setenv(variable, "a-token\r")
     invoke("GET", "/jobs/list")
     [line] = log
     assert (line["level"], line["status"]) == ("ERROR", 500)
