@@ -34,3 +34,10 @@ def test_the_log_goes_to_stdout_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert handler.stream is sys.stdout
     assert log.level == logging.ERROR
     assert not log.propagate
+
+
+def test_secrets_are_taken_out_of_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a-token")
+    text = "GET https://h/x?X-Amz-Signature=abc failed for a@example.com: XXXX a-token"
+    expected = "GET https://h/x<removed> failed for <removed>: XXXX <removed>"
+    assert response.without_secrets(text) == expected
