@@ -28,10 +28,10 @@ def make_deploy(*arguments: str, **environ: str) -> subprocess.CompletedProcess[
 
 def documented_commands(document: Path) -> list[str]:
     """The commands in a document's fenced blocks: after a prompt, if the block has one."""
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
+    fenced = re.compile(r"^ *(```|~~~)(\w*)\n(.*?)^ *\1", re.DOTALL | re.MULTILINE)
     lines: list[str] = []
-    for language, block in blocks:
-        if language in ("", "sh", "bash", "shell", "console"):
+    for _, language, block in fenced.findall(document.read_text()):
+        if language not in ("html", "js", "json", "mermaid", "ts", "tsx"):
             typed = re.findall(r"^\$ (.+)", block, re.MULTILINE) or block.splitlines()
             lines += [line.partition("  #")[0].rstrip() for line in typed if line]
     return lines
