@@ -1,8 +1,8 @@
 """`make mutants`: mutation testing of app.py and chalicelib/, a score for each module.
 
-It works on a copy of the tree, and can be stopped: the next run goes on, unless tests changed. mutmut 3.8 does
-not mutate functions that have decorators: in the copy, each such function is decorated by a call
-below it.
+It works on a copy of the tree, and can be stopped: the next run continues, unless the tests have
+changed. mutmut 3.8 does not mutate functions that have decorators: in the copy, each such function
+is decorated by a call below it.
 """
 
 import ast
@@ -26,7 +26,7 @@ def main(module: str) -> None:
         shutil.copy2(ROOT / name, COPY / name)
     for path in (COPY / "app.py", *COPY.glob("chalicelib/*.py")):
         path.write_text(without_decorators(path.read_text()))
-    mutmut = Path(sys.executable).parent / "mutmut"
+    mutmut = str(Path(sys.executable).parent / "mutmut")
     environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
     mutants = [f"{module}.*"] if module else []
     run = subprocess.run([mutmut, "run", *mutants], cwd=COPY, env=environ)
