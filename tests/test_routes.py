@@ -110,7 +110,6 @@ def check_headers(response: Response, cache_control: str = "no-store") -> None:
         {"sub": [ALICE], "token_use": "id"},
         {"sub": 1, "token_use": "id"},
     ],
-    ids=repr,
 )
 def test_claims_that_are_not_of_an_id_token_of_a_valid_user_get_401(
     method: str, path: str, query: dict[str, str], claims: Any, invoke: Invoke
@@ -813,7 +812,6 @@ def test_a_get_succeeds_with_any_content_type(
         {**lambda_event("GET", "/jobs/list"), "multiValueQueryStringParameters": "x"},
         {"Records": [{"eventSource": "aws:s3"}]},
     ],
-    ids=repr,
 )
 def test_an_event_that_is_not_a_request_gets_400_and_one_log_line(
     event: Any, app: Any, log: list[dict[str, Any]]
