@@ -5,9 +5,11 @@ Chalice has no hooks for this. Its own server verifies no token.
 
 import json
 import os
+import re
 import sys
 import uuid
 import warnings
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -19,7 +21,11 @@ from chalicelib.errors import ConfigError
 
 Handler = local.ChaliceRequestHandler
 
+# As many digits as API Gateway's limit of 10 MB has, or fewer.
+_LENGTH = r"[0-9]{1,8}"
+_CHUNK_SIZE = rb"([0-9A-Fa-f]{1,6})[ \t]*(;.*)?\r\n"
 _authorize = local.LocalGatewayAuthorizer.authorize
+_handle = Handler.handle
 _parse_request = Handler.parse_request
 _send = Handler._send_http_response
 _keys: dict[str, jwt.PyJWKClient] = {}
@@ -38,6 +44,7 @@ def patch(lines: list[str]) -> None:
     for owner, method in (
         (local.LocalDevServer, serve_forever),
         (local.LocalGatewayAuthorizer, authorize),
+        (Handler, handle),
         (Handler, parse_request),
         (Handler, _send_http_response),
         (Handler, send_error),
@@ -87,13 +94,19 @@ def verify(token: str) -> None:
     jwt.decode(token, key, algorithms=["RS256"], options={"verify_aud": False})
 
 
+def handle(self: Handler) -> None:
+    """Log no traceback for a client that closes the connection before it has the response."""
+    with suppress(ConnectionError):
+        _handle(self)
+
+
 def parse_request(self: Handler) -> bool:
     """Refuse a bad Content-Length, which Chalice raises on, and read a chunked body."""
     if not _parse_request(self):
         return False
     lengths = set(self.headers.get_all("Content-Length", []))
     try:
-        if len(lengths) > 1 or not all(n.isascii() and n.isdigit() for n in lengths):
+        if len(lengths) > 1 or not all(re.fullmatch(_LENGTH, n) for n in lengths):
             raise ValueError
         if "Transfer-Encoding" in self.headers:
             if lengths or self.headers["Transfer-Encoding"].lower() != "chunked":
@@ -107,11 +120,19 @@ def parse_request(self: Handler) -> bool:
 
 def skip_chunks(stream: Any) -> None:
     """Read a chunked body to its end; no route has a use for one. Raises ValueError."""
-    while size := int(stream.readline(100).partition(b";")[0], 16):
-        if size < 0 or len(stream.read(size + 2)) != size + 2:
+    while size := chunk_size(stream.readline(100)):
+        if stream.read(size + 2)[size:] != b"\r\n":
             raise ValueError
     while stream.readline(65536).strip():
         pass  # trailers
+
+
+def chunk_size(line: bytes) -> int:
+    """The size that a chunk begins with. Raises ValueError."""
+    match = re.fullmatch(_CHUNK_SIZE, line)
+    if not match:
+        raise ValueError
+    return int(match[1], 16)
 
 
 def _send_http_response(self: Handler, code: int, headers: dict[str, Any], body: Any) -> None:

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -333,11 +334,23 @@ def test_head_has_no_body_and_keeps_the_connection(running: Running) -> None:
     assert body == b'{"message": "Missing Authentication Token"}'
 
 
+CHUNKED = "Transfer-Encoding: chunked\r\n\r\n"
+
+
 @pytest.mark.parametrize(
-    "headers", ["Content-Length: x", "Content-Length: -1", "Content-Length: 1\r\nContent-Length: 2"]
+    "rest",
+    [
+        "Content-Length: x",
+        "Content-Length: -1",
+        "Content-Length: 1\r\nContent-Length: 2",
+        "Content-Length: 99999999999999999999",
+        f"{CHUNKED}+3\r\nabc\r\n0",
+        f"{CHUNKED}0x3\r\nabc\r\n0",
+        f"{CHUNKED}3\r\nabcde\r\n0",
+    ],
 )
-def test_a_bad_content_length_gets_400_and_a_close(headers: str, running: Running) -> None:
-    received = exchange(running, f"DELETE /jobs/delete HTTP/1.1\r\n{headers}\r\n\r\n".encode())
+def test_a_bad_body_length_gets_400_and_a_close(rest: str, running: Running) -> None:
+    received = exchange(running, f"DELETE /jobs/delete HTTP/1.1\r\n{rest}\r\n\r\n".encode())
     assert received.startswith(b"HTTP/1.1 400 ")
     assert received.endswith(b'\r\n\r\n{"message": "Bad Request"}')
     assert b"Access-Control-Allow-Origin: *" in received
@@ -350,3 +363,15 @@ def test_a_chunked_delete_gets_one_response(running: Running) -> None:
         b"GET /jobs HTTP/1.1\r\nConnection: close\r\n\r\n",
     )
     assert re.findall(rb"HTTP/1.1 (\d+) ", received) == [b"401", b"403"]
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+def test_a_client_that_leaves_in_a_chunk_leaves_no_traceback(reset: bool, running: Running) -> None:
+    # Several: the server has certainly handled the first when it responds to the last request.
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", urlsplit(running.url).port)) as connection:
+            connection.sendall(f"DELETE /jobs/delete HTTP/1.1\r\n{CHUNKED}9\r\nabc".encode())
+            linger = struct.pack("ii", reset, 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    assert running("GET", "/jobs/list").status == 200
+    assert "Traceback" not in running.log.read_text()
