@@ -85,6 +85,84 @@ def test_stage_prod_is_refused_until_it_is_filled_in(
     assert_one_line(done, f".chalice/{left} still says FILL IN.")
 
 
+def fill_in(copy: Path) -> None:
+    for path in (copy / ".chalice").iterdir():
+        path.write_text(path.read_text().replace("FILL IN", "filled in"))
+    config = copy / ".chalice" / "config.json"
+    stage = json.loads(config.read_text())
+    stage["stages"]["prod"]["environment_variables"] |= {
+        name: ENVIRON[name] for name in ("USER_POOL_ARN", "JOB_REQUESTS_TABLE", "JOB_FILES_BUCKET")
+    }
+    config.write_text(json.dumps(stage))
+
+
+MERGE = ["package", "--merge-template", "resources.yaml", "out"]
+
+
+@pytest.mark.parametrize("command", [["deploy"], ["package", "out"], MERGE])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot be read: No such file or directory."),
+        ("{", "is not valid JSON: Expecting property name"),
+    ],
+    ids=["missing", "broken"],
+)
+def test_a_policy_that_cannot_be_read_is_said_in_one_line(
+    content: str | None, reason: str, command: list[str], copy: Path
+) -> None:
+    fill_in(copy)
+    policy = copy / ".chalice" / "policy-prod.json"
+    policy.unlink()
+    if content:
+        policy.write_text(content)
+    done = run(copy, *command, "--stage", "prod", AWS_REGION="eu-central-1")
+    assert_one_line(done, f".chalice/policy-prod.json {reason}")
+
+
+@pytest.mark.parametrize("command", [["local", "--no-autoreload"], ["deploy"], ["package", "out"]])
+def test_a_stage_that_does_not_exist_is_said_in_one_line(command: list[str], copy: Path) -> None:
+    done = run(copy, *command, "--stage", "nosuch")
+    assert_one_line(done, "Stage nosuch does not exist. .chalice/config.json has: dev, prod.")
+
+
+@pytest.mark.parametrize(
+    ("template", "options", "message"),
+    [
+        ("nope.yaml", ["out"], "nope.yaml cannot be read: No such file or directory."),
+        ("chalicelib", ["out"], "chalicelib cannot be read: Is a directory."),
+        ("app.py", ["out"], "Expected app.py to be valid JSON template."),
+        ("open.yml", ["out"], "open.yml is not valid YAML: while parsing a flow mapping"),
+        ("text.yaml", ["out"], "text.yaml is not a CloudFormation template."),
+        ("resources.yaml", ["app.py"], "app.py must be a folder, or a name where"),
+        ("resources.yaml", ["app.py/out"], "app.py/out must be a folder, or a name where"),
+        ("resources.yaml", ["--single-file", "dev"], "dev must be a file in an existing folder"),
+        ("resources.yaml", ["--single-file", "out/zip"], "zip must be a file in an existing"),
+    ],
+)
+def test_a_file_that_package_cannot_use_is_said_in_one_line(
+    template: str, options: list[str], message: str, copy: Path
+) -> None:
+    (copy / "open.yml").write_text("{a: 1")
+    (copy / "text.yaml").write_text("text")
+    command = ["package", "--stage", "prod", "--merge-template", template, *options]
+    assert_one_line(run(copy, *command, AWS_REGION="eu-central-1"), message)
+    assert not (copy / "out").exists()
+
+
+def test_package_says_in_one_line_that_there_is_no_region(copy: Path) -> None:
+    done = run(copy, *MERGE, "--stage", "prod")
+    assert_one_line(done, "There is no AWS region. Set AWS_REGION.")
+    assert not (copy / "out").exists()
+
+
+@slow
+def test_aws_region_alone_is_enough_to_package(copy: Path) -> None:
+    done = run(copy, *MERGE, "--stage", "prod", AWS_REGION="eu-central-1")
+    assert done.returncode == 0, done.stderr
+    assert (copy / "out" / "sam.yaml").exists()
+
+
 EXPIRED = (
     "<ErrorResponse><Error><Code>ExpiredToken</Code><Message>Old</Message></Error></ErrorResponse>"
 )
@@ -99,23 +177,16 @@ EXPIRED = (
             "(ExpiredToken) when calling the GetCallerIdentity",
         ),
         (Scripted(HANG_UP), "eu-central-1", "Connection was closed before we received a valid"),
-        (Scripted(200), "", "There is no AWS region. Set AWS_DEFAULT_REGION."),
+        (Scripted(200), "", "There is no AWS region. Set AWS_REGION."),
     ],
 )
 def test_chalice_deploy_says_in_one_line_why_aws_refuses(
     answer: Scripted, region: str, message: str, copy: Path
 ) -> None:
-    for path in (copy / ".chalice").iterdir():
-        path.write_text(path.read_text().replace("FILL IN", "filled in"))
-    config = copy / ".chalice" / "config.json"
-    stage = json.loads(config.read_text())
-    stage["stages"]["prod"]["environment_variables"] |= {
-        name: ENVIRON[name] for name in ("USER_POOL_ARN", "JOB_REQUESTS_TABLE", "JOB_FILES_BUCKET")
-    }
-    config.write_text(json.dumps(stage))
+    fill_in(copy)
     with scripted_server(answer) as aws:
-        variables = {"AWS_DEFAULT_REGION": region, "AWS_ENDPOINT_URL": aws.url}
-        done = run(copy, "deploy", "--stage", "prod", **{**ENVIRON, "AWS_REGION": "", **variables})
+        variables = {"AWS_REGION": region, "AWS_ENDPOINT_URL": aws.url}
+        done = run(copy, "deploy", "--stage", "prod", **{**ENVIRON, **variables})
     assert_one_line(done, message)
 
 
