@@ -176,7 +176,7 @@ def warm(code: Code, endpoint: str) -> list[report.Row]:
     cases: list[tuple[str, Callable[[], Event], float, int]] = [
         (f"get, {stub.FILES:,} files, warm", get_event, 25, 3),
         (f"list, {stub.JOBS:,} jobs, warm", list_event, 5, 3),
-        ("get-object-url, warm", url_event, 2.2, 300),
+        ("get-object-url, warm", url_event, 2.4, 300),
     ]
     rows = []
     with Worker(code.ours, endpoint) as ours, Worker(code.boto3_compiled, endpoint) as boto3_way:
@@ -197,8 +197,8 @@ def cold(code: Code, quick: str, slow: str) -> list[report.Row]:
     cases: list[tuple[str, Path, Path, str, Callable[[], Event], float]] = [
         (f"{DELETE}, cold", code.boto3_compiled, code.ours, slow, delete_event, 1.8),
         ("get, cold", code.boto3_way, code.ours, quick, get_event, 6),
-        ("list, cold", code.boto3_way, code.ours, quick, list_event, 4),
-        ("get-object-url, cold", code.boto3_way, code.ours, quick, url_event, 11),
+        ("list, cold", code.boto3_way, code.ours, quick, list_event, 3.8),
+        ("get-object-url, cold", code.boto3_way, code.ours, quick, url_event, 13),
         (
             "get-object-url, cold: bare Chalice",
             code.bare_chalice,
