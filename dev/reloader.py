@@ -40,7 +40,7 @@ def patch() -> None:
 
     for patched in (_single_pass_poll, _is_changed_file):
         setattr(StatFileWatcher, patched.__name__, patched)
-    StatFileWatcher.POLL_INTERVAL = 0.3  # type: ignore[assignment]
+    StatFileWatcher.POLL_INTERVAL = 0.3  # type: ignore[assignment]  # an int there
     setattr(OSUtils, mtime.__name__, mtime)
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
 
