@@ -1,5 +1,6 @@
 """`make package`: the app as a SAM template and a zip that starts fast in Lambda."""
 
+import gzip
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -95,6 +97,18 @@ def slim(code: Path) -> None:
         services = partition["services"]
         partition["services"] = {name: services[name] for name in SERVICES if name in services}
     (data / "endpoints.json").write_text(json.dumps(endpoints))
+    # Two thirds of a service's description is documentation: without it, parsed in half the time.
+    for path in data.glob("*/*/service-2.json.gz"):
+        description = json.loads(gzip.decompress(path.read_bytes()), object_hook=undocumented)
+        path.with_suffix("").write_text(json.dumps(description))
+        path.unlink()
+
+
+def undocumented(members: dict[str, Any]) -> dict[str, Any]:
+    """An object of a service's description, with an empty documentation if it has one."""
+    # The member of a shape that has this name is an object, not a text.
+    is_text = isinstance(members.get("documentation"), str)
+    return members | {"documentation": ""} if is_text else members
 
 
 def compile_all(code: Path) -> None:

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import botocore.loaders
 import pytest
 import yaml
 
@@ -98,6 +99,28 @@ def test_the_zip_holds_the_runtime_and_nothing_else(build: Path) -> None:
         "partitions.json",
         "sdk-default-configuration.json",
     }
+
+
+@pytest.mark.parametrize("service", package.SERVICES)
+def test_a_services_description_lacks_only_its_documentation(unpacked: Path, service: str) -> None:
+    loader = botocore.loaders.Loader(include_default_search_paths=False)
+    loader.search_paths.append(str(unpacked / "botocore" / "data"))
+    description = loader.load_service_model(service, "service-2")
+    documented = botocore.loaders.Loader().load_service_model(service, "service-2")
+    assert len(json.dumps(description)) < len(json.dumps(documented)) / 2
+    assert_undocumented(description, documented)
+
+
+def assert_undocumented(description: Any, documented: Any) -> None:
+    if not isinstance(documented, dict):
+        assert description == documented
+        return
+    assert description.keys() == documented.keys()
+    for name in documented:
+        if name == "documentation" and isinstance(documented[name], str):
+            assert description[name] == ""
+        else:
+            assert_undocumented(description[name], documented[name])
 
 
 def test_the_zip_has_no_machine_code_for_one_processor(build: Path) -> None:
