@@ -10,6 +10,11 @@ from chalicelib.errors import ApiError
 
 # C0 and C1 control characters, and lone surrogates, which have no UTF-8.
 _NOT_PRINTABLE = r"\x00-\x1f\x7f-\x9f\ud800-\udfff"
+# Compiled here, as re.fullmatch takes longer to find a pattern again than to match it.
+_OBJECT_NAME = re.compile(rf"[^/\\{_NOT_PRINTABLE}]{{1,255}}")
+_USER_ID = re.compile("[A-Za-z0-9_:-]{1,128}")
+# Not more, since int() raises ValueError above 4,300 digits.
+_DIGITS = re.compile("[0-9]{1,16}")
 
 
 class JobsRequest:
@@ -38,7 +43,7 @@ class JobsRequest:
         """The object's name below the job's prefix, usually `<uuid>.<ext>`; never a path."""
         parameter = "object-uuid: string"
         name = self._required(parameter, "object_uuid")
-        if name in (".", "..") or not re.fullmatch(rf"[^/\\{_NOT_PRINTABLE}]{{1,255}}", name):
+        if name in (".", "..") or not _OBJECT_NAME.fullmatch(name):
             expected = (
                 "the name of an object: 1 to 255 characters, without control characters, / and \\, "
                 "and not . or .."
@@ -113,8 +118,7 @@ def _not_valid(parameter: str, expected: str) -> ApiError:
 def _whole_number(parameter: str, text: str, maximum: int) -> int:
     """Parse ASCII digits as a number from 1 to maximum. Raises ApiError (400)."""
     digits = text.lstrip("0")
-    # The length is checked first: int() raises ValueError above 4,300 digits.
-    if not re.fullmatch("[0-9]{1,16}", digits) or int(digits) > maximum:
+    if not _DIGITS.fullmatch(digits) or int(digits) > maximum:
         raise _not_valid(parameter, f"a whole number from 1 to {maximum}")
     return int(digits)
 
@@ -135,6 +139,6 @@ def _user_id(context: dict[str, Any]) -> str:
     """The claim `sub` of an ID token. Raises ApiError (401) for any other claims."""
     match context:
         case {"authorizer": {"claims": {"token_use": "id", "sub": str(user_id)}}}:
-            if re.fullmatch("[A-Za-z0-9_:-]{1,128}", user_id):
+            if _USER_ID.fullmatch(user_id):
                 return user_id
     raise ApiError(401, "Unauthorized")

@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any, cast
 
 from chalice.app import Chalice, CORSConfig, Request, Response
@@ -121,24 +122,32 @@ class JobsApi(Chalice):
         self._finish(response, request.lambda_context, log)
         return response
 
-    def _finish(self, response: Response, lambda_context: Any, log: dict[str, Any]) -> None:
-        request_id = _request_id(lambda_context)
-        response.headers = {
+    @cached_property
+    def _common_headers(self) -> dict[str, str]:
+        return {
             **cast(CORSConfig, self.api.cors).get_access_control_headers(),
             "Content-Type": "application/json",
             "Cache-Control": "no-store",
+        }
+
+    def _finish(self, response: Response, lambda_context: Any, log: dict[str, Any]) -> None:
+        request_id = _request_id(lambda_context)
+        response.headers = {
+            **self._common_headers,
             "X-Request-Id": request_id,
             **response.headers,
         }
-        is_error = response.status_code >= 500
-        line = {
-            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "level": "ERROR" if is_error else "INFO",
-            "status": response.status_code,
-            "request_id": request_id,
-            **log,
-        }
-        (LOG.error if is_error else LOG.info)(encode(line))
+        level = logging.ERROR if response.status_code >= 500 else logging.INFO
+        if LOG.isEnabledFor(level):
+            line = {
+                "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "level": logging.getLevelName(level),
+                "status": response.status_code,
+                "request_id": request_id,
+                **log,
+            }
+            # Logger.log would search the stack for its caller, which the line does not name.
+            LOG.handle(logging.LogRecord(LOG.name, level, __file__, 0, encode(line), (), None))
 
 
 def configure_log(level: str) -> None:

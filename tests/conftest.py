@@ -3,6 +3,7 @@
 import fcntl
 import importlib
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from chalice.app import Chalice
 from moto import mock_aws
 
-from chalicelib import aws
+from chalicelib import aws, response
 from chalicelib.config import Settings, load_settings
 from dev import package
 from dev.emulated_aws import (
@@ -151,6 +152,21 @@ def app() -> Iterator[Chalice]:
             environ.setenv(name, value)
         module = importlib.import_module("app")
         yield module.app
+
+
+@pytest.fixture
+def log() -> Iterator[list[dict[str, Any]]]:
+    """The log lines."""
+    lines: list[dict[str, Any]] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(json.loads(record.getMessage()))
+
+    handler = Keep()
+    response.LOG.addHandler(handler)
+    yield lines
+    response.LOG.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 A file never outlives its entry, and the number of requests is bounded.
 """
 
-import json
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from chalice.app import Chalice
 
-from chalicelib import aws, files, response
+from chalicelib import aws, files
 from tests.conftest import ALICE, Response
 from tests.lambda_instance import FULL, Invocation, invoke
 from tests.strict_s3 import StrictS3, strict_s3
@@ -31,18 +30,6 @@ def s3(monkeypatch: pytest.MonkeyPatch, credentials: None) -> Iterator[StrictS3]
         yield server
         aws.botocore_client.cache_clear()
         assert server.kept_promise
-
-
-@pytest.fixture
-def cause(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The causes in the log lines."""
-    causes: list[str] = []
-
-    def keep(line: str) -> None:
-        causes.append(json.loads(line).get("cause", ""))
-
-    monkeypatch.setattr(response.LOG, "error", keep)
-    return causes
 
 
 def delete(app: Chalice, s3: StrictS3, seconds: float = 27, max_requests: int = 30) -> Response:
@@ -195,7 +182,7 @@ def test_the_last_look_is_at_the_uploads_and_then_at_the_versions(
 
 
 def test_what_s3_refuses_stays_with_the_entry_and_the_rest_is_deleted(
-    app: Chalice, s3: StrictS3, cause: list[str]
+    app: Chalice, s3: StrictS3, log: list[dict[str, Any]]
 ) -> None:
     s3.page_size = 100
     s3.put(*(f"{PREFIX}{number:04}" for number in range(1_000)))
@@ -207,20 +194,20 @@ def test_what_s3_refuses_stays_with_the_entry_and_the_rest_is_deleted(
     response = delete(app, s3, max_requests=60)
     assert response.status == 500
     assert s3.below(PREFIX) == sorted([*locked, f"{PREFIX}0003\x01"])
-    [line] = cause
-    assert "{'AccessDenied': 121}" in line
-    assert PREFIX in line
+    [line] = log
+    assert "{'AccessDenied': 121}" in line["cause"]
+    assert PREFIX in line["cause"]
 
 
 def test_an_upload_that_may_not_be_aborted_is_a_500(
-    app: Chalice, s3: StrictS3, cause: list[str]
+    app: Chalice, s3: StrictS3, log: list[dict[str, Any]]
 ) -> None:
     s3.put(f"{PREFIX}a.png")
     s3.start_upload(f"{PREFIX}b.png")
     s3.failures["AbortMultipartUpload"] = deque([(403, "AccessDenied")])
     assert delete(app, s3).status == 500
     assert not s3.versions
-    assert "S3 refused to delete: {'AccessDenied': 1}" in cause[0]
+    assert "S3 refused to delete: {'AccessDenied': 1}" in log[0]["cause"]
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,14 @@
 """The four routes through the Lambda handler, on moto."""
 
 import json
-import logging
 import re
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from chalicelib import aws, response
+from chalicelib import aws
 from chalicelib.config import Settings
 from dev.emulated_aws import BUCKET, TABLE
 from tests.conftest import (
@@ -45,20 +43,6 @@ NAMES = {"b.png": "Grüße.png", "a.png": "東京.png", "broken.png": "x.png"}
 
 
 pytestmark = pytest.mark.usefixtures("credentials")
-
-
-@pytest.fixture
-def log() -> Iterator[list[dict[str, Any]]]:
-    lines: list[dict[str, Any]] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(json.loads(record.getMessage()))
-
-    handler = Keep()
-    response.LOG.addHandler(handler)
-    yield lines
-    response.LOG.removeHandler(handler)
 
 
 def put_finished_job(emulated: Aws, job_id: int = 1, **attributes: Any) -> None:
