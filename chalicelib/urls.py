@@ -80,7 +80,7 @@ def signer(
             pair = f"response-content-disposition={quote(attachment(download_as), safe='')}"
             first, last = f"{pair}&", f"&{pair}"
         # Most keys need no quoting, and quote() takes a quarter of the time of a URL.
-        path = root + (key if _UNRESERVED.fullmatch(key) else quote(key, safe="/~"))
+        path = root + (key if _UNRESERVED.fullmatch(key) else quote(key))
         canonical_request = f"GET\n{path}\n{sorted_query}{last}{headers}".encode()
         string_to_sign = f"{before_hash}{hashlib.sha256(canonical_request).hexdigest()}".encode()
         signature = hmac.digest(signing_key, string_to_sign, "sha256").hex()
