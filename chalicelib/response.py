@@ -68,7 +68,7 @@ def error_response(error: Exception, request: Request) -> Response:
         body["affected_query_parameter"] = parameter
     if status >= 500:
         cause = "".join(traceback.format_exception(error))
-        request.context.setdefault("log", {})["cause"] = without_secrets(cause)
+        request.context["log"]["cause"] = without_secrets(cause)
     response = Response(encode(body), status_code=status)
     if status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
