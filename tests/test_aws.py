@@ -144,18 +144,18 @@ def test_a_slow_response_is_waited_for(connect: Connect) -> None:
     ("seconds", "left", "longest"),
     [(1, 29, 1), (5, 29, aws.MAX_PAUSE_SECONDS), (1, 4, 0.5), (1, 3.54, None), (1, 0, None)],
 )
-def test_a_pause_leaves_time_for_another_request(
+def test_a_pause_is_random_and_leaves_time_for_another_request(
     seconds: float, left: float, longest: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses: list[float] = []
-    monkeypatch.setattr("random.uniform", lambda _, high: high)
+    pauses: list[tuple[float, float]] = []
+    monkeypatch.setattr("random.uniform", lambda low, high: (low, high))
     monkeypatch.setattr("time.sleep", pauses.append)
     if longest is None:
         with pytest.raises(ApiError, match="busy"):
             aws.pause(seconds, lambda: left)
     else:
         aws.pause(seconds, lambda: left)
-    assert pauses == ([] if longest is None else [longest])
+    assert pauses == ([] if longest is None else [(0, longest)])
 
 
 def test_no_request_is_started_with_too_little_time_left(connect: Connect) -> None:
