@@ -102,6 +102,19 @@ def test_the_entry_is_deleted_however_often_dynamodb_throttles(
     assert s3.counted()["DeleteItem"] == 13
 
 
+def test_each_throttled_request_doubles_the_pause_and_each_other_one_halves_it(
+    app: Chalice, s3: StrictS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(files, "pause", lambda seconds, _: pauses.append(seconds))
+    monkeypatch.setattr(files, "PARALLEL_REQUESTS", 1)
+    monkeypatch.setattr(files, "KEYS_A_REQUEST", 1)
+    s3.put(*(f"{PREFIX}{number}" for number in range(8)))
+    s3.key_errors[f"{PREFIX}0"] = iter(["SlowDown"] * 3)
+    assert delete(app, s3).status == 200
+    assert pauses == [0.1, 0.2, 0.4, 0.2, 0.1, 0.05, 0.025, 0.0125]
+
+
 def test_a_transient_error_that_stays_ends_with_503_when_the_time_is_over(
     app: Chalice, s3: StrictS3
 ) -> None:
