@@ -196,7 +196,7 @@ PROMISES = [
     ),
     Promise(
         "docs/deploy.md",
-        "the API Gateway stage: 50 requests a second, bursts of 100",
+        "the API Gateway stage: 50 requests a second and bursts of 100 for each method",
         {
             "RestAPI Properties MethodSettings": [
                 {
