@@ -188,7 +188,8 @@ def markdown(rows: list[Row], sizes: list[Growth], rounds: int) -> str:
             "Computed: this API's time at Lambda's share of a processor (a whole one at "
             f"{WHOLE_PROCESSOR_MB:,} MB),",
             f"and what a million calls cost at {USD_A_GB_SECOND:.10f} USD a GB-second "
-            "(arm64, us-east-1), plus 0.20 USD for the requests. At least: waiting for AWS is billed too.",
+            "(arm64, us-east-1), plus 0.20 USD for the requests. At least: waiting for AWS is "
+            "billed too.",
             "",
             *on_lambda(
                 [row for row in rows if row.title.endswith("warm") and row.unit == "CPU ms"]
