@@ -24,6 +24,7 @@ from dev.page_server import REFERENCE, page_server
 from dev.processes import Process, check_free, child, wait_for
 
 ROOT = Path(__file__).parent.parent
+STOPPED_BY = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
 def main() -> None:
@@ -31,13 +32,20 @@ def main() -> None:
     port = chosen_port(os.environ.get("PORT") or "8000")
     ignore_shell()
     # SIGINT too: shells start background jobs with it ignored.
-    for stopped_by in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(stopped_by, signal.default_int_handler)
+    for number in STOPPED_BY:
+        signal.signal(number, end)
     try:
         with tempfile.TemporaryDirectory(prefix="jobs-") as folder:
             serve(port, Path(folder))
     except KeyboardInterrupt:
         print("\nStopped.")
+
+
+def end(*_: object) -> None:
+    """Raise KeyboardInterrupt, once: another signal must not interrupt the cleaning up."""
+    for number in STOPPED_BY:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def chosen_port(named: str) -> int:
