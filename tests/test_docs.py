@@ -17,12 +17,15 @@ from chalice.app import Chalice
 from chalicelib import jobs
 from chalicelib.config import Settings, load_settings
 from chalicelib.errors import ConfigError
+from dev.emulated_aws import REGION, emulated_aws
 from dev.package import ROOT
 from dev.processes import free_port
 from tests.conftest import ENVIRON
 from tests.test_deploy import documented_commands, environment
+from tests.test_load import uvx
 from tests.test_run import read_until_ready
 
+AWS_CLI = "awscli==1.46.3"
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "SECURITY.md"]
 README, DEPLOY, OPERATIONS, PERFORMANCE, SECURITY = (
     (ROOT / name).read_text()
@@ -170,7 +173,7 @@ COMMANDS = {
     "curl ": "test_the_readmes_commands_start_the_api_and_get_the_response_that_it_shows",
     "make deploy ": "test_make_deploy_creates_a_stack_and_changes_only_what_is_given",
     "make test ": "it runs these tests",
-    "aws ": "an account of AWS and its CLI",
+    "aws ": "test_the_aws_commands_do_what_is_said_of_them",
     "filter ": "a query of CloudWatch Logs Insights",
 }
 
@@ -181,11 +184,47 @@ def test_every_command_is_run_by_a_test_or_has_a_reason() -> None:
     assert [each for each, starts in zip(commands, known, strict=True) if len(starts) != 1] == []
     counts = Counter(start for starts in known for start in starts)
     assert set(counts) == set(COMMANDS)
-    # A test runs the one command that begins so; another one would need a test of its own.
-    assert [start for start in counts if COMMANDS[start][:5] == "test_" and counts[start] > 1] == []
+    # A test runs the one command that begins so; another one would need a test of its own. That of
+    # the AWS CLI runs all of them.
+    more = {start for start in counts if COMMANDS[start][:5] == "test_" and counts[start] > 1}
+    assert more == {"aws "}
     tests = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
     for name in COMMANDS.values():
         assert not name.startswith("test_") or f"def {name}(" in tests
+
+
+@pytest.mark.skipif("CI" not in os.environ, reason="CI is not set: it downloads the AWS CLI, 25 MB")
+def test_the_aws_commands_do_what_is_said_of_them(tmp_path: Path) -> None:
+    [access_logs] = re.findall(r"```json\n(.+?)```", OPERATIONS, re.DOTALL)
+    with emulated_aws(tmp_path) as aws:
+        gateway = aws.client("apigateway")
+        api = gateway.create_rest_api(name="jobs")["id"]
+        filled_in = {"<id>": api, "<RestAPIId>": api, "<account>": "0" * 12, "<region>": REGION}
+
+        def fill_in(text: str) -> str:
+            return re.sub("<[A-Za-z]+>", lambda name: filled_in[name[0]], text)
+
+        (tmp_path / "access-logs.json").write_text(fill_in(access_logs))
+        for document in ("deploy.md", "operations.md"):
+            for command in documented_commands(ROOT / "docs" / document):
+                if command.startswith("aws "):
+                    subprocess.run(
+                        uvx(AWS_CLI, *shlex.split(fill_in(command))),
+                        cwd=tmp_path,
+                        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **aws.environ},
+                        stdout=subprocess.DEVNULL,
+                        check=True,
+                    )
+        for kind in ("DEFAULT_4XX", "DEFAULT_5XX"):
+            response = gateway.get_gateway_response(restApiId=api, responseType=kind)
+            assert response["responseParameters"] == {
+                "gatewayresponse.header.Access-Control-Allow-Origin": "'https://app.example.com'"
+            }
+        logs = gateway.get_stage(restApiId=api, stageName="api")["accessLogSettings"]
+        assert logs["destinationArn"].endswith(":log-group:jobs-api-access")
+        assert set(json.loads(logs["format"])) >= {"requestId", "status", "lambdaRequestId"}
+        groups = aws.client("logs").describe_log_groups(logGroupNamePrefix="jobs-api-access")
+        assert [group["retentionInDays"] for group in groups["logGroups"]] == [30]
 
 
 def test_the_readmes_commands_start_the_api_and_get_the_response_that_it_shows() -> None:

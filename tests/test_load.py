@@ -28,24 +28,22 @@ CALLERS = 8
 BIN = Path(sys.executable).parent
 
 
+def uvx(package: str, *command: str) -> list[str]:
+    """The command, of a package in an environment of its own, as its dependencies are many."""
+    options = ["--quiet", "--system-certs", "--python", str(BIN / "python"), "--from", package]
+    return [str(BIN / "uvx"), *options, *command]
+
+
 def load(url: str, tokens: dict[str, str], seconds: int, folder: Path) -> set[str]:
     """Call all routes below the URL by locust; each "<route> <status>" that came back.
 
     tokens: a user's id to their ID token. Prints throughput, percentiles and errors, and fails if
     any response is wrong (tests/locustfile.py).
     """
-    # uvx makes an environment for locust, whose dependencies are many.
-    command: list[str | Path] = [
-        BIN / "uvx",
-        "--quiet",
-        "--system-certs",
-        "--python",
-        BIN / "python",
-    ]
-    command += ["--from", LOCUST, "locust", "--locustfile", Path(__file__).parent / "locustfile.py"]
+    command = uvx(LOCUST, "locust", "--locustfile", str(Path(__file__).parent / "locustfile.py"))
     command += ["--headless", "--only-summary", "--host", url]
     command += ["--users", str(CALLERS), "--spawn-rate", str(CALLERS), "--run-time", str(seconds)]
-    command += ["--csv", folder / "load"]
+    command += ["--csv", str(folder / "load")]
     environ = os.environ | {"JOBS_API_TOKENS": json.dumps(tokens)}
     assert subprocess.run(command, env=environ).returncode == 0
     with (folder / "load_stats.csv").open() as lines:
