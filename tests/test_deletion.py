@@ -103,7 +103,7 @@ def test_the_entry_is_deleted_however_often_dynamodb_throttles(
 
 
 def test_each_throttled_request_doubles_the_pause_and_each_other_one_halves_it(
-    app: Chalice, s3: StrictS3, monkeypatch: pytest.MonkeyPatch
+    app: Chalice, s3: StrictS3, log: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(files, "pause", lambda seconds, _: pauses.append(seconds))
@@ -113,6 +113,7 @@ def test_each_throttled_request_doubles_the_pause_and_each_other_one_halves_it(
     s3.key_errors[f"{PREFIX}0"] = iter(["SlowDown"] * 3)
     assert delete(app, s3).status == 200
     assert pauses == [0.1, 0.2, 0.4, 0.2, 0.1, 0.05, 0.025, 0.0125]
+    assert log[0]["objects_deleted"] == 8
 
 
 def test_a_transient_error_that_stays_ends_with_503_when_the_time_is_over(
@@ -183,15 +184,31 @@ def test_an_upload_that_completes_instead_of_being_aborted_is_deleted(
     assert delete(app, s3).status == 200
 
 
-def test_the_last_look_is_at_the_uploads_and_then_at_the_versions(
-    app: Chalice, s3: StrictS3
+def test_nothing_more_is_deleted_once_a_listing_has_failed(
+    app: Chalice, s3: StrictS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    s3.put(f"{PREFIX}a.png")
+    monkeypatch.setattr(files, "KEYS_A_REQUEST", 1)
+    s3.page_size = aws.PARALLEL_REQUESTS + 1
+    s3.put(*(f"{PREFIX}{number:02}" for number in range(s3.page_size + 1)))
+    s3.latency_seconds = 0.1
+    s3.failures["ListObjectVersions"] = deque([0, (403, "AccessDenied")])
+    s3.failures["DeleteObjects"] = deque([1] * aws.PARALLEL_REQUESTS)
+    assert delete(app, s3).status == 500
+    # The first are under way. One more is waiting for a thread.
+    assert s3.counted()["DeleteObjects"] == aws.PARALLEL_REQUESTS
+
+
+@pytest.mark.parametrize("keys", [[f"{PREFIX}a.png"], []], ids=["a file", "no file"])
+def test_the_last_look_is_at_the_uploads_and_then_at_the_versions(
+    keys: list[str], app: Chalice, s3: StrictS3
+) -> None:
+    s3.put(*keys)
     assert delete(app, s3).status == 200
     assert s3.requests[-2:] == ["ListObjectVersions", "DeleteItem"]
     # The first two listings are concurrent; another one of the uploads ends before the last look.
     assert s3.counted()["ListMultipartUploads"] == 2
-    assert s3.requests.index("DeleteObjects") < len(s3.requests) - 2
+    assert s3.counted()["ListObjectVersions"] == 2
+    assert s3.counted()["DeleteObjects"] == len(keys)
 
 
 def test_what_s3_refuses_stays_with_the_entry_and_the_rest_is_deleted(

@@ -25,9 +25,9 @@ class FakeS3:
         return partial(self._send, operation)
 
 
-def delete(s3: Any) -> dict[str, Any]:
+def delete(s3: Any, bucket: str = BUCKET) -> dict[str, Any]:
     log: dict[str, Any] = {}
-    files.delete_files(s3, BUCKET, PREFIX, log, RunningDown(10).seconds_left)
+    files.delete_files(s3, bucket, PREFIX, log, RunningDown(10).seconds_left)
     return log
 
 
@@ -46,6 +46,22 @@ def test_objects_older_versions_and_delete_markers_go(s3: Any, emulated: Aws) ->
     log = delete(s3)
     assert emulated.versions() == []
     assert log == {"objects_deleted": 2, "versions_deleted": 3, "uploads_aborted": 0}
+
+
+def test_an_error_without_a_version_id_is_that_of_an_object_without_versions(
+    s3: Any, emulated: Aws
+) -> None:
+    location = {"LocationConstraint": "eu-central-1"}
+    emulated.s3.create_bucket(Bucket="unversioned", CreateBucketConfiguration=location)
+    emulated.s3.put_object(Bucket="unversioned", Key=f"{PREFIX}a.png")
+    errors = iter([{"Errors": [{"Key": f"{PREFIX}a.png", "Code": "InternalError"}]}])
+
+    def failing_once(operation: str, **request: Any) -> Any:
+        send = getattr(s3, operation)
+        return (operation == "delete_objects" and next(errors, None)) or send(**request)
+
+    assert delete(FakeS3(failing_once), "unversioned")["objects_deleted"] == 1
+    assert "Contents" not in emulated.s3.list_objects_v2(Bucket="unversioned")
 
 
 def test_unfinished_uploads_are_aborted(s3: Any, emulated: Aws) -> None:
