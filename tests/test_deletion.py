@@ -157,7 +157,11 @@ def test_an_upload_that_stays_listed_keeps_no_file_from_being_deleted(
     assert not s3.versions
 
 
-def test_an_upload_that_disappears_late_ends_well(app: Chalice, s3: StrictS3) -> None:
+def test_an_upload_that_disappears_late_is_awaited_with_growing_pauses(
+    app: Chalice, s3: StrictS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(files, "pause", lambda seconds, _: pauses.append(seconds))
     s3.put(f"{PREFIX}a.png")
     s3.start_upload(f"{PREFIX}b.png")
     aborts = 0
@@ -165,10 +169,11 @@ def test_an_upload_that_disappears_late_ends_well(app: Chalice, s3: StrictS3) ->
     def abort(upload: tuple[str, str]) -> int:
         nonlocal aborts
         aborts += 1
-        return 204 if aborts < 4 else s3.abort(upload)
+        return 204 if aborts < 6 else s3.abort(upload)
 
     s3.on_abort = abort
     assert delete(app, s3).status == 200
+    assert pauses == [0.4, 0.8, 1.6, 3.2, 3.2]
 
 
 def test_an_upload_that_completes_instead_of_being_aborted_is_deleted(
