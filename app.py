@@ -26,7 +26,7 @@ from chalicelib.config import load_settings
 from chalicelib.request import JobsRequest
 
 # Run the garbage collector less often: a list of 10,000 jobs makes 70,000 dicts, none of them in a
-# cycle, and with the default threshold of 700 it walks them again and again.
+# cycle, and with Python's default threshold it walks them again and again.
 gc.set_threshold(100_000)
 settings = load_settings(os.environ)
 response.configure_log(settings.log_level)

@@ -23,7 +23,8 @@ def main(module: str) -> None:
     listed = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True)
     for name in listed.splitlines():
         (COPY / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, COPY / name)
+        if (ROOT / name).exists():
+            shutil.copy2(ROOT / name, COPY / name)
     for path in (COPY / "app.py", *COPY.glob("chalicelib/*.py")):
         path.write_text(without_decorators(path.read_text()))
     mutmut = str(Path(sys.executable).parent / "mutmut")
@@ -38,8 +39,8 @@ def main(module: str) -> None:
     states: dict[str, Counter[str]] = {}
     for name, state in re.findall(r"^ *(\S+): (.+)$", results.stdout, re.MULTILINE):
         states.setdefault(name.rpartition(".")[0], Counter())[state] += 1
-        if state == "survived":
-            print(f"survived: {name}")
+        if state not in ("killed", "timeout", "not checked"):
+            print(f"{state}: {name}")
     for name, counts in sorted(states.items()):
         killed = counts["killed"] + counts["timeout"]
         tested = counts.total() - counts["not checked"]
@@ -51,14 +52,16 @@ def main(module: str) -> None:
 def without_decorators(source: str) -> str:
     """The module's source, in which `name = decorator(name)` below a function decorates it."""
     lines = source.splitlines()
-    for node in reversed(ast.parse(source).body):
+    body = ast.parse(source).body
+    methods = [node for each in body if isinstance(each, ast.ClassDef) for node in each.body]
+    for node in sorted(body + methods, key=lambda node: -node.lineno):
         if isinstance(node, ast.FunctionDef) and node.decorator_list:
             call = node.name
             for decorator in map(ast.unparse, reversed(node.decorator_list)):
                 # What a pure function has cached for another test would hide its mutants.
                 if not decorator.startswith("lru_cache"):
                     call = f"{decorator}({call})"
-            lines.insert(node.end_lineno or 0, f"{node.name} = {call}")
+            lines.insert(node.end_lineno or 0, f"{' ' * node.col_offset}{node.name} = {call}")
             del lines[node.decorator_list[0].lineno - 1 : node.lineno - 1]
     return "\n".join(lines) + "\n"
 
