@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
 from dev.emulated_aws import emulated_aws
 from dev.package import ROOT
+from tests.test_load import uvx
 
 
 def make_deploy(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -35,6 +37,12 @@ def documented_commands(document: Path) -> list[str]:
             typed = re.findall(r"^\$ (.+)", block, re.MULTILINE) or block.splitlines()
             lines += [line.partition("  #")[0].rstrip() for line in typed if line]
     return lines
+
+
+def inline_commands(document: Path) -> list[str]:
+    """The commands with arguments in a document's sentences."""
+    text = re.sub("```.*?```", "", document.read_text(), flags=re.DOTALL)
+    return re.findall(r"`((?:aws|chalice|make|npx|rm|sam|\.venv/bin/\w+) [^`]+)`", text)
 
 
 def environment(folder: Path | str) -> list[str]:
@@ -65,6 +73,12 @@ def test_make_deploy_creates_a_stack_and_changes_only_what_is_given(tmp_path: Pa
         packaged = "--old-file=package"
         assert deploy(packaged, "ALARM_EMAIL=") == both | {"AlarmEmail": ""}
         assert deploy(packaged) == both | {"AlarmEmail": ""}
+        [command] = [c for c in inline_commands(ROOT / "docs/deploy.md") if "sam delete -" in c]
+        [version] = re.findall("^SAM_CLI := (.+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        delete = uvx(f"aws-sam-cli=={version}", *shlex.split(command), "--no-prompts")
+        subprocess.run(delete, env=os.environ | environ, check=True)
+        with pytest.raises(ClientError, match="does not exist"):
+            cloudformation.describe_stacks(StackName="jobs-api")
 
 
 @pytest.mark.parametrize(
