@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -13,11 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dev.package import ROOT
 from dev.processes import free_port
 from tests.conftest import ENVIRON
 from tests.scripted_server import HANG_UP, Scripted, scripted_server
+from tests.test_deploy import inline_commands
 from tests.test_run import HOSTILE, children, is_alive, paste
 
 CHALICE = Path(sys.executable).parent / "chalice"
@@ -157,10 +160,13 @@ def test_package_says_in_one_line_that_there_is_no_region(copy: Path) -> None:
 
 
 @slow
-def test_aws_region_alone_is_enough_to_package(copy: Path) -> None:
-    done = run(copy, *MERGE, "--stage", "prod", AWS_REGION="eu-central-1")
+def test_chalice_package_gives_the_template_of_make_package(copy: Path, build: Path) -> None:
+    """AWS_REGION alone is enough."""
+    [command] = [c for c in inline_commands(ROOT / "docs/deploy.md") if " --merge-template " in c]
+    done = run(copy, *shlex.split(command)[1:], AWS_REGION="eu-central-1")
     assert done.returncode == 0, done.stderr
-    assert (copy / "out" / "sam.yaml").exists()
+    packaged, expected = copy / "OUT" / "sam.yaml", build / "template.yaml"
+    assert yaml.safe_load(packaged.read_text()) == yaml.safe_load(expected.read_text())
 
 
 EXPIRED = (

@@ -21,7 +21,7 @@ from dev.emulated_aws import REGION, emulated_aws
 from dev.package import ROOT
 from dev.processes import free_port
 from tests.conftest import ENVIRON
-from tests.test_deploy import documented_commands, environment
+from tests.test_deploy import documented_commands, environment, inline_commands
 from tests.test_load import uvx
 from tests.test_run import read_until_ready
 
@@ -176,6 +176,36 @@ COMMANDS = {
     "aws ": "test_the_aws_commands_do_what_is_said_of_them",
     "filter ": "a query of CloudWatch Logs Insights",
 }
+
+
+# The same for the commands in sentences, whole.
+INLINE_COMMANDS = {
+    "npx openapi-typescript@7.13.0 openapi.yaml -o jobs-api.d.ts": (
+        "test_the_types_fit_those_made_from_the_document"
+    ),
+    ".venv/bin/chalice package --stage prod --merge-template resources.yaml OUT": (
+        "test_chalice_package_gives_the_template_of_make_package"
+    ),
+    ".venv/bin/chalice deploy --stage prod": "test_chalice_deploy_says_in_one_line_why_aws_refuses",
+    "chalice deploy --stage prod": "test_chalice_deploy_says_in_one_line_why_aws_refuses",
+    "make run PORT=9000": "the same as with PORT in the environment, as tests/test_run.py has it",
+    "make deploy PYTHON=python3.13 …": "it needs one more interpreter",
+    "rm -rf .venv": "it removes the environment of the tests",
+    "sam delete --stack-name jobs-api --region eu-central-1": (
+        "test_make_deploy_creates_a_stack_and_changes_only_what_is_given"
+    ),
+    "sam deploy --guided": "it asks questions",
+    "make soak LOAD_SECONDS=60": "it takes minutes; its own test is one of tests/test_deployed.py",
+    "make test SOAK=1": "it runs these tests",
+}
+
+
+def test_every_command_in_a_sentence_is_run_by_a_test_or_has_a_reason() -> None:
+    commands = {command for document in DOCUMENTS for command in inline_commands(document)}
+    assert commands == set(INLINE_COMMANDS)
+    tests = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    for name in INLINE_COMMANDS.values():
+        assert not name.startswith("test_") or f"def {name}(" in tests, name
 
 
 def test_every_command_is_run_by_a_test_or_has_a_reason() -> None:
