@@ -42,7 +42,7 @@ def documented_commands(document: Path) -> list[str]:
 def inline_commands(document: Path) -> list[str]:
     """The commands in a document's sentences that have an argument, not only a subcommand."""
     text = re.sub("```.*?```", "", document.read_text(), flags=re.DOTALL)
-    return re.findall(r"`((?:aws|chalice|make|npx|rm|sam|\.venv/bin/\w+) \S+ [^`]+)`", text)
+    return re.findall(r"`((?:aws|chalice|make|npx|rm|sam|\.venv/bin/\w+) [^`\s]+ [^`]+)`", text)
 
 
 def environment(folder: Path | str) -> list[str]:
