@@ -176,6 +176,18 @@ def test_an_upload_that_disappears_late_is_awaited_with_growing_pauses(
     assert pauses == [0.4, 0.8, 1.6, 3.2, 3.2]
 
 
+def test_the_uploads_of_all_pages_are_aborted_in_the_first_round(
+    app: Chalice, s3: StrictS3
+) -> None:
+    s3.page_size = 2
+    for number in range(5):
+        s3.start_upload(f"{PREFIX}{number}.mov")
+    assert delete(app, s3).status == 200
+    assert s3.counted()["AbortMultipartUpload"] == 5
+    # Three pages, and one that is empty.
+    assert s3.counted()["ListMultipartUploads"] == 4
+
+
 def test_an_upload_that_completes_instead_of_being_aborted_is_deleted(
     app: Chalice, s3: StrictS3
 ) -> None:
