@@ -15,8 +15,6 @@ from samtranslator.translator.transform import transform
 from chalicelib import aws
 from chalicelib.config import load_settings
 from chalicelib.errors import ConfigError
-from dev.chalice_cli import PLACEHOLDER
-from dev.package import ROOT
 from tests.conftest import ENVIRON
 
 Json = dict[str, Any]
@@ -101,25 +99,6 @@ def test_the_role_has_no_wildcard(template: Json) -> None:
             assert "*" not in value or value == "${JobFilesBucket.Arn}/*"
 
 
-def test_the_policy_of_chalice_deploy_allows_what_the_role_does(template: Json) -> None:
-    policy = json.loads((ROOT / ".chalice" / "policy-prod.json").read_text())
-
-    def actions(found: list[Json]) -> set[str]:
-        return {action for statement in found for action in as_list(statement["Action"])}
-
-    # There the log group is not the stack's: Lambda makes it.
-    own = actions(policy["Statement"]) - {"logs:CreateLogGroup"}
-    assert own == actions(statements(template))
-
-
-def test_the_placeholders_of_the_policy_are_those_that_chalice_deploy_stops_at() -> None:
-    policy = json.loads((ROOT / ".chalice" / "policy-prod.json").read_text())
-    resources = [r for s in policy["Statement"] for r in as_list(s["Resource"])]
-    placeholders = [r for r in resources if not r.startswith("arn:")]
-    assert len(placeholders) == 5
-    assert all(r.startswith(PLACEHOLDER) for r in placeholders)
-
-
 def test_an_origin_that_the_stack_takes_is_one_that_the_app_starts_with(template: Json) -> None:
     pattern = template["Parameters"]["AllowedOrigin"]["AllowedPattern"]
     for origin, valid in ORIGINS.items():
@@ -131,29 +110,12 @@ def test_an_origin_that_the_stack_takes_is_one_that_the_app_starts_with(template
                 load_settings(ENVIRON | {"ALLOWED_ORIGIN": origin})
 
 
-def test_the_bucket_has_no_access_control_lists(template: Json) -> None:
-    [ownership] = properties(template, "JobFilesBucket")["OwnershipControls"]["Rules"]
-    assert ownership == {"ObjectOwnership": "BucketOwnerEnforced"}
-
-
 def test_the_function_ends_before_the_gateway_gives_up(template: Json) -> None:
     timeout = properties(template, "APIHandler")["Timeout"]
     # API Gateway waits 29 s ("Amazon API Gateway quotas"), an instance's start included.
     assert timeout <= 29 - 2
     # A slow response is waited for, and there is time for another attempt after it.
     assert 2 * (aws.CONNECT_SECONDS + aws.READ_SECONDS[0] + aws.RESERVE_SECONDS) < timeout
-
-
-def test_the_variables_come_from_the_stack_by_reference(template: Json) -> None:
-    variables = properties(template, "APIHandler")["Environment"]["Variables"]
-    assert variables == {
-        "USER_POOL_ARN": {"Fn::GetAtt": ["UserPool", "Arn"]},
-        "JOB_REQUESTS_TABLE": {"Ref": "JobRequestsTable"},
-        "JOB_FILES_BUCKET": {"Ref": "JobFilesBucket"},
-        "JOB_LIST_INDEX": "byDate",
-        "ALLOWED_ORIGIN": {"Ref": "AllowedOrigin"},
-    }
-    assert PLACEHOLDER not in json.dumps(template)
 
 
 def cors_headers(app: Chalice) -> dict[str, Any]:
@@ -235,8 +197,3 @@ def test_there_is_no_stage_beside_the_one_that_is_throttled_and_watched(translat
     assert [stage["StageName"] for stage in stages] == ["api"]
     [deployment] = [r for r in resources if r["Type"] == "AWS::ApiGateway::Deployment"]
     assert "StageName" not in deployment["Properties"]
-
-
-def test_another_origin_reaches_the_gateways_own_responses(template: Json) -> None:
-    """SAM, which looks for changes before parameters are resolved, would not deploy them."""
-    assert properties(template, "RestAPI")["AlwaysDeploy"] is True
