@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import pytest
 from chalice.app import Chalice
 
+from bench.report import STEEPEST, USD_A_GB_SECOND, WHOLE_PROCESSOR_MB
 from chalicelib import jobs
 from chalicelib.config import Settings, load_settings
 from chalicelib.errors import ConfigError
@@ -23,6 +24,7 @@ from dev.processes import free_port
 from tests.conftest import ENVIRON
 from tests.test_deploy import documented_commands, environment, inline_commands
 from tests.test_load import uvx
+from tests.test_promises import states
 from tests.test_run import read_until_ready
 
 AWS_CLI = "awscli==1.46.3"
@@ -156,6 +158,38 @@ def test_the_performance_table_is_the_one_that_was_measured() -> None:
     measured = (ROOT / "bench" / "results.md").read_text()
     table = measured[measured.index("| what | unit") :].partition("\n\n")[0]
     assert table in PERFORMANCE
+
+
+def test_the_figures_in_the_text_are_those_of_the_tables_and_of_the_stack() -> None:
+    results = (ROOT / "bench" / "results.md").read_text()
+    compared = {cells[0]: cells[2:5] for cells in rows(results, "# Compared with")}
+    sizes = {cells[0]: cells[1:] for cells in rows(results, "## How cost grows")}
+    requests, units = ({what: cells[i] for what, cells in sizes.items()} for i in (2, 3))
+    of_table, of_index, _ = compared["list, 1,000 jobs of 20 KB: read capacity"]
+    _, milliseconds, ratio = compared["get-object-url, warm"]
+    # The quotas of a partition and of a table.
+    assert 3_000 // int(units["list, 10,000 jobs"]) == 7
+    lists = round(40_000 / int(of_index), -1)
+    memory = json.loads((ROOT / ".chalice" / "config.json").read_text())["lambda_memory_size"]
+    for sentence in (
+        f"get-object-url warm was to be 2.8 times as fast, and is {float(ratio):.1f}: "
+        f"of its {float(milliseconds):.2f} ms",
+        f"and {compared['list, cold'][2]}. Three quarters of it",
+        f"{of_index} read units for 1,000 jobs of 20 KB, strongly consistent, where a query of the "
+        f"table needs {of_table} even if",
+        f"costs at most {STEEPEST} times what it costs at the size before",
+        f"where 1,000 files take {units['get, 1,000 files']}",
+        f"30,000 objects take {requests['delete, 30,000 objects']} requests",
+        f"({memory / WHOLE_PROCESSOR_MB * 100:.0f} % at {memory:,} MB)",
+        f"({USD_A_GB_SECOND:.10f} USD per GB-second, arm64,",
+        f"a user who lists 10,000 jobs ({units['list, 10,000 jobs']} read units) more than seven "
+        "times a second",
+        f"a list of 1,000 jobs takes {of_index}, so these are {lists:,.0f} such lists",
+    ):
+        assert states(PERFORMANCE, sentence), sentence
+    # A strongly consistent read takes twice the units.
+    strongly = f"{2 * int(of_table.replace(',', '')):,} read units instead of {of_index} for"
+    assert states(OPERATIONS, f"{strongly} 1,000 jobs of 20 KB, or {of_table} with")
 
 
 def test_every_make_target_that_is_documented_exists() -> None:
