@@ -98,7 +98,7 @@ def alarm(name: str, sentence: str, description: str, settings: dict[str, Any]) 
 
 
 def statements(
-    logs: Any, table: Any, index: Any, bucket: Any, objects: Any, create_logs: Sequence[str] = ()
+    logs: Any, table: Any, index: Any, bucket: Any, objects: Any, *, create_logs: Sequence[str] = ()
 ) -> list[Any]:
     """What the API is allowed to do, as statements of a policy about these resources."""
     return [
