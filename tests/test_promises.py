@@ -791,6 +791,13 @@ def test_the_documentation_has_each_promise(document: str, sentence: str) -> Non
     assert states((ROOT / document).read_text(), sentence)
 
 
+def test_all_that_the_stack_is_said_to_have_is_in_the_table() -> None:
+    text = (ROOT / DEPLOY).read_text().partition("The stack has:")[2].partition("**Update**")[0]
+    for sentence in sorted((sentence for _, sentence in SENTENCES), key=len, reverse=True):
+        text = text.replace(sentence, "")
+    assert re.findall(r"\w+", text) == ["and"]
+
+
 @pytest.mark.parametrize("path", SETTINGS)
 def test_the_stack_keeps_each_promise(path: str, stack: Any) -> None:
     assert as_json(setting(stack, path)) == as_json(SETTINGS[path])
@@ -798,11 +805,16 @@ def test_the_stack_keeps_each_promise(path: str, stack: Any) -> None:
 
 def test_every_resource_is_in_the_table(template: Any) -> None:
     assert set(template["Resources"]) <= {path.split()[0] for path in SETTINGS}
+    # SAM would add them to the resources' properties.
+    assert "Globals" not in template
 
 
 def test_the_alarms_are_the_promised_four(template: Any) -> None:
-    types = [resource["Type"] for resource in template["Resources"].values()]
-    assert types.count("AWS::CloudWatch::Alarm") == 4
+    resources = template["Resources"].items()
+    alarms = [name for name, found in resources if found["Type"] == "AWS::CloudWatch::Alarm"]
+    documented = re.findall(r"^\| `(\w+Alarm)` \|", (ROOT / OPERATIONS).read_text(), re.MULTILINE)
+    assert sorted(alarms) == sorted(documented)
+    assert len(alarms) == 4
 
 
 def changes(value: Any) -> Iterator[Any]:
