@@ -246,6 +246,24 @@ def test_what_s3_refuses_stays_with_the_entry_and_the_rest_is_deleted(
     assert PREFIX in line["cause"]
 
 
+def test_what_s3_refuses_in_a_later_round_is_a_500_too(
+    app: Chalice, s3: StrictS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = [f"{PREFIX}results/late.json"]
+    s3.key_errors[late[0]] = iter(lambda: "AccessDenied", "")
+    respond = s3.respond
+
+    def write_while_deleting(operation: str, *request: Any) -> Any:
+        if operation == "DeleteObjects" and late:
+            s3.put(late.pop())
+        return respond(operation, *request)
+
+    monkeypatch.setattr(s3, "respond", write_while_deleting)
+    s3.put(f"{PREFIX}a.png")
+    assert delete(app, s3).status == 500
+    assert s3.below(PREFIX) == [f"{PREFIX}results/late.json"]
+
+
 def test_an_upload_that_may_not_be_aborted_is_a_500(
     app: Chalice, s3: StrictS3, log: list[dict[str, Any]]
 ) -> None:
