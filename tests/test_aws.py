@@ -61,6 +61,16 @@ def test_a_transient_failure_is_retried(failure: Scripted, connect: Connect) -> 
     assert len(server.requests) == 3
 
 
+def test_the_cause_says_that_a_response_is_not_json(connect: Connect) -> None:
+    with (
+        scripted_server(Scripted(200, '{"Item": {"jobId')) as server,
+        pytest.raises(ApiError, match="busy") as raised,
+    ):
+        # No time for a second attempt.
+        get_item(connect(server.url, lambda: 3.5))
+    assert str(raised.value.__cause__) == "DynamoDB's response is not JSON"
+
+
 def test_a_failure_that_stays_is_a_503_after_four_attempts(connect: Connect) -> None:
     with (
         scripted_server(error(500, "InternalServerError")) as server,

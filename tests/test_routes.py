@@ -144,6 +144,7 @@ def test_a_missing_job_id_gets_400(
         "1.0",
         "1e3",
         "x",
+        "X1",
         " 1",
         "1 ",
         "1\n",
