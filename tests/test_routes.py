@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -811,6 +813,7 @@ def test_an_event_that_is_not_a_request_gets_400_and_one_log_line(
     [line] = log
     assert (line["status"], line["level"], line["route"]) == (400, "INFO", None)
     assert line["request_id"] == "5b6e0a1c-request-id"
+    assert line["message"] == "The event is not a request of this API"
 
 
 # --- Failures and the log
@@ -914,6 +917,20 @@ def test_each_request_has_one_log_line_that_says_what_was_done(
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", line.pop("timestamp"))
         assert line.pop("level") == "INFO"
         assert line == {"request_id": "5b6e0a1c-request-id", **fields}
+
+
+def test_a_log_line_has_its_time_in_utc_and_the_milliseconds_that_the_request_took(
+    invoke: Invoke, log: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chalicelib.response.time.perf_counter", iter([100, 100.50004]).__next__)
+    with monkeypatch.context() as environ:
+        environ.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        invoke("GET", "/jobs/get")
+    time.tzset()
+    logged = datetime.fromisoformat(log[0]["timestamp"])
+    assert abs(datetime.now(UTC) - logged) < timedelta(minutes=1)
+    assert log[0]["milliseconds"] == 500.0
 
 
 def test_the_log_holds_no_url_no_file_name_and_no_email_address(
