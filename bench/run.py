@@ -176,7 +176,7 @@ def warm(code: Code, endpoint: str) -> list[report.Row]:
     cases: list[tuple[str, Callable[[], Event], float, int]] = [
         (f"get, {stub.FILES:,} files, warm", get_event, 25, 3),
         (f"list, {stub.JOBS:,} jobs, warm", list_event, 5, 3),
-        ("get-object-url, warm", url_event, 2.4, 300),
+        ("get-object-url, warm", url_event, 2.7, 300),
     ]
     rows = []
     with Worker(code.ours, endpoint) as ours, Worker(code.boto3_compiled, endpoint) as boto3_way:
