@@ -1,6 +1,8 @@
 """chalicelib/aws.py: what is retried, what is not, and never beyond the request's time."""
 
+import contextlib
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -189,6 +191,21 @@ def test_a_server_that_cannot_be_reached_is_a_503(connect: Connect) -> None:
         url = server.url
     with pytest.raises(ApiError, match="busy"):
         get_item(connect(url))
+
+
+def test_a_server_that_accepts_no_connection_is_given_up_after_a_second(connect: Connect) -> None:
+    with contextlib.ExitStack() as sockets:
+        server = sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(2):
+            # These fill its queue.
+            client = sockets.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        started = time.monotonic()
+        with pytest.raises(ApiError, match="busy"):
+            # No time for a second attempt.
+            get_item(connect("http://127.0.0.1:{1}".format(*server.getsockname()), lambda: 3.5))
+    assert 0.9 < time.monotonic() - started < 2.5
 
 
 def test_a_client_is_made_once(settings: Settings, credentials: None) -> None:
