@@ -172,11 +172,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         port = free_port()
         api = f"http://127.0.0.1:{port}"
         log = folder / "api.log"
+        # When a window ends, URLs and ETags change: with the default, every five minutes.
+        window = {"URL_WINDOW_SECONDS": "3600"}
         with (
             api_proxy(api) as proxy,
             page_server(proxy.url, aws.endpoint, pool.client_id, ALICE, PASSWORD) as page,
             # Only this page's origin: so the browser itself shows that the setting is right.
-            local_api(aws, pool.arn, port, log, ALLOWED_ORIGIN=page) as process,
+            local_api(aws, pool.arn, port, log, ALLOWED_ORIGIN=page, **window) as process,
         ):
             wait_for(f"{api}/jobs/list", process)
             token = log_in(cognito, pool, ALICE)["IdToken"]
