@@ -128,6 +128,9 @@ class JobsApi(Chalice):
             **cast(CORSConfig, self.api.cors).get_access_control_headers(),
             "Content-Type": "application/json",
             "Cache-Control": "no-store",
+            # No browser's cache gives a user's response to whoever comes without that user's token.
+            "Vary": "Authorization",
+            "X-Content-Type-Options": "nosniff",
         }
 
     def _finish(self, response: Response, lambda_context: Any, log: dict[str, Any]) -> None:

@@ -142,6 +142,7 @@ def _send_http_response(self: Handler, code: int, headers: dict[str, Any], body:
         **app.api.cors.get_access_control_headers(),
         "Content-Type": "application/json",
         "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
         "X-Request-Id": str(uuid.uuid4()),
         **headers,
     }

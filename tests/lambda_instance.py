@@ -105,6 +105,7 @@ def check_response(status: int, headers: Mapping[str, str], body: str) -> None:
     assert headers["Access-Control-Allow-Origin"] == "*"
     assert headers["Access-Control-Expose-Headers"] == "ETag,Retry-After,X-Request-Id"
     assert headers["X-Request-Id"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Cache-Control"] == ("private, no-cache" if "ETag" in headers else "no-store")
     assert ("Retry-After" in headers) == (status == 503)
     assert body.isascii()

@@ -261,6 +261,7 @@ def test_a_bad_token_gets_401_with_all_headers(kind: str, running: Running) -> N
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_a_token_is_taken_with_and_without_bearer(running: Running) -> None:
@@ -291,6 +292,7 @@ def test_a_preflight_allows_what_the_frontend_sends(
     assert answer.headers["Access-Control-Max-Age"] == "600"
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/jobs"), ("PROPFIND", "/jobs/list")])
@@ -303,6 +305,7 @@ def test_what_no_route_takes_is_refused_with_all_headers(
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_the_log_names_no_file(running: Running) -> None:

@@ -71,6 +71,8 @@ def check_headers(response: Response, cache_control: str = "no-store") -> None:
     assert response.headers["Content-Type"] == "application/json"
     assert response.headers["X-Request-Id"] == "5b6e0a1c-request-id"
     assert response.headers["Cache-Control"] == cache_control
+    assert response.headers["Vary"] == "Authorization"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 # --- Who calls
