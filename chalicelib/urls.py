@@ -26,6 +26,8 @@ _DOMAINS = {
     "us-isof-": "csp.hci.ic.gov",
     "eusc-": "amazonaws.eu",
 }
+# Other buckets, with a dot or named before March 2018, have no name that S3's certificate matches.
+_VIRTUAL_HOST = re.compile("[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _UNRESERVED = re.compile("[A-Za-z0-9_.~/-]*")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
@@ -104,7 +106,6 @@ def _address(bucket: str, region: str, endpoint: str) -> tuple[str, str, str]:
         return f"{parts.scheme}://{parts.netloc}", host, f"{parts.path.rstrip('/')}/{bucket}/"
     domain = next((_DOMAINS[p] for p in _DOMAINS if region.startswith(p)), "amazonaws.com")
     host = f"s3.{region}.{domain}"
-    if "." in bucket:
-        # A dot in the host's first label does not match S3's certificate.
-        return f"https://{host}", host, f"/{bucket}/"
-    return f"https://{bucket}.{host}", f"{bucket}.{host}", "/"
+    if _VIRTUAL_HOST.fullmatch(bucket):
+        return f"https://{bucket}.{host}", f"{bucket}.{host}", "/"
+    return f"https://{host}", host, f"/{bucket}/"

@@ -81,6 +81,20 @@ def test_a_url_equals_boto3s_in_every_region(region: str, settings: Settings) ->
                 assert ours == theirs
 
 
+# Some of these can only be names of buckets from before March 2018.
+BUCKETS = ["ABCD_Central_1", "my_old_bucket", "Old", "abc", "1-2", "-old-", "a..b", "192.168.1.1"]
+BUCKETS += ["a" * 63, "a" * 64, "A.b_" * 63 + "xyz"]
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "cn-north-1"])
+@pytest.mark.parametrize("bucket", BUCKETS)
+def test_a_url_equals_boto3s_for_a_bucket_of_any_name(bucket: str, region: str) -> None:
+    theirs, ours = both(
+        client_of(region), load_settings(ENVIRON | {"JOB_FILES_BUCKET": bucket}), KEY
+    )
+    assert ours == theirs
+
+
 @pytest.mark.parametrize(
     "endpoint",
     [
@@ -96,7 +110,7 @@ def test_a_url_equals_boto3s_in_every_region(region: str, settings: Settings) ->
         "https://S3.Example.com",
     ],
 )
-@pytest.mark.parametrize("bucket", ["job-files", "files.example.com"])
+@pytest.mark.parametrize("bucket", ["job-files", "files.example.com", "my_Old_bucket"])
 def test_a_url_equals_boto3s_at_a_custom_endpoint(
     endpoint: str, bucket: str, settings: Settings
 ) -> None:
