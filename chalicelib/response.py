@@ -19,9 +19,13 @@ from chalicelib.errors import ApiError
 RETRY_AFTER_SECONDS = 5
 LOG = logging.getLogger("jobs_api")
 
-# What an exception's text may hold and a log must not: the query of a URL, an e-mail address.
-# The repetitions are bounded, so that searching takes time in proportion to the text.
-_SECRET = re.compile(r"\?[^\s\"'<>=]{1,128}=[^\s\"'<>]+|[^\s\"'<>=:(]{1,64}@[^\s\"'<>=:),]+")
+# What an exception's text may hold and a log must not: an object's key, which is the path of a URL
+# or of a bucket's ARN, a query, an e-mail address. The repetitions are bounded, so that searching
+# takes time in proportion to the text.
+_SECRET = re.compile(
+    r"(?<=://|:::)([^\s\"'<>/?]{1,255}/)[^\s\"'<>]+"
+    r"|\?[^\s\"'<>=]{1,128}=[^\s\"'<>]+|[^\s\"'<>=:(]{1,64}@[^\s\"'<>=:),]+"
+)
 
 
 # A value to compact JSON, all ASCII. json.dumps with separators makes a new encoder in each call.
@@ -162,12 +166,12 @@ def configure_log(level: str) -> None:
 
 
 def without_secrets(text: str) -> str:
-    """The text without credentials, URL queries and e-mail addresses, which a log must not hold."""
+    """The text without what a log must not hold: credentials, URLs' paths, e-mail addresses."""
     for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"):
         # With a line break at its end a token is an invalid header value, quoted without it.
         if secret := os.environ.get(name, "").strip():
             text = text.replace(secret, "<removed>")
-    return _SECRET.sub("<removed>", text)
+    return _SECRET.sub(r"\1<removed>", text)
 
 
 def _caching(etag: str | None) -> dict[str, str | list[str]]:
