@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -12,10 +14,14 @@ from chalicelib.config import Settings
 from chalicelib.errors import BUSY, ApiError, ConfigError
 
 # An attempt gets the longest read time-out that fits into the request's remaining time, so that a
-# slow response is waited for, and no attempt runs past the Lambda's timeout.
+# slow response is waited for, and no attempt runs past the Lambda's timeout. The shortest one lets
+# the API work with Lambda's default timeout of 3 s.
 CONNECT_SECONDS = 1.0
-READ_SECONDS = (10.0, 5.0, 2.0)
-RESERVE_SECONDS = 0.5  # for the response
+READ_SECONDS = (10.0, 5.0, 2.0, 0.5)
+RESERVE_SECONDS = 0.25  # for the response
+# The first attempt gets no more than this, as a NAT may have forgotten its connection. DynamoDB
+# responds within milliseconds; S3 can take seconds.
+FIRST_READ_SECONDS = {"dynamodb": 2.0, "s3": 5.0}
 ATTEMPTS = 4
 UNLIMITED_ATTEMPTS = 1_000_000  # only the request's time ends them
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 2.0
@@ -30,6 +36,21 @@ TRANSIENT_CODES = frozenset(
     ThrottledException Throttling ThrottlingException TooManyRequests TooManyRequestsException
     TransactionConflictException TransactionInProgressException
     """.split()  # noqa: SIM905  a list would take a line per code
+)
+
+# A function that returns the seconds until Lambda ends the request.
+SecondsLeft = Callable[[], float]
+
+# The members that each response has, and those of one with IsTruncated.
+LISTINGS = {
+    "Query": (("Items",), ()),
+    "ListMultipartUploads": (("IsTruncated",), ("NextKeyMarker", "NextUploadIdMarker")),
+    "ListObjectVersions": (("IsTruncated",), ("NextKeyMarker", "NextVersionIdMarker")),
+}
+
+# InvalidSignatureException also stands for a wrong key, with another message.
+_REFUSED_TIME = re.compile(
+    "RequestExpired:|RequestTimeTooSkewed:|InvalidSignatureException: Signature (expired|not yet)"
 )
 
 # botocore's Session.create_client is not thread-safe, and chalice local has many threads.
@@ -55,11 +76,7 @@ class Client:
     # botocore's own retries cannot be limited by a deadline.
 
     def __init__(
-        self,
-        name: str,
-        settings: Settings,
-        seconds_left: Callable[[], float],
-        attempts: int = ATTEMPTS,
+        self, name: str, settings: Settings, seconds_left: SecondsLeft, attempts: int = ATTEMPTS
     ) -> None:
         self._name = name
         self._settings = settings
@@ -71,15 +88,24 @@ class Client:
 
     def _send(self, operation: str, **request: Any) -> Any:
         cause: Exception | None = None
+        longest = FIRST_READ_SECONDS[self._name]
+        was_refused = False
         for attempt in range(self._attempts):
             if attempt:
                 pause(0.1 * 2 ** min(attempt, 5), self._seconds_left, cause)
-            timeout = read_timeout(self._seconds_left(), cause)
+            timeout = read_timeout(self._seconds_left(), longest, cause)
             client = botocore_client(self._settings, self._name, timeout)
             try:
                 return getattr(client, operation)(**request)
             except Exception as error:
-                if not is_transient(error):
+                from botocore.exceptions import ReadTimeoutError
+
+                if isinstance(error, ReadTimeoutError):
+                    client.close()  # Its other idle connections may be forgotten too.
+                    longest = READ_SECONDS[0]
+                elif is_refused_for_its_time(error) and not was_refused:
+                    was_refused = True  # Once only: a clock that is wrong stays wrong.
+                elif not is_transient(error):
                     raise
                 cause = error
         raise ApiError(503, BUSY) from cause
@@ -98,9 +124,16 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, no_response)
 
 
-def pause(
-    seconds: float, seconds_left: Callable[[], float], cause: Exception | None = None
-) -> None:
+def is_refused_for_its_time(error: Exception) -> bool:
+    """Whether AWS says that the signature is too old, as after a freeze, or from the future."""
+    from botocore.exceptions import ClientError
+
+    if not isinstance(error, ClientError):
+        return False
+    return _REFUSED_TIME.match("{Code}: {Message}".format(**error.response["Error"])) is not None
+
+
+def pause(seconds: float, seconds_left: SecondsLeft, cause: Exception | None = None) -> None:
     """Wait for up to so many seconds, MAX_PAUSE_SECONDS at most.
 
     Raises ApiError (503) if too little time would be left for another request.
@@ -108,19 +141,24 @@ def pause(
     from random import uniform
 
     # Shortened to what leaves time for another request, so that none is given up too early.
-    room = seconds_left() - (CONNECT_SECONDS + READ_SECONDS[-1] + RESERVE_SECONDS)
+    room = seconds_left() - attempt_seconds(READ_SECONDS[-1])
     if room < MIN_PAUSE_SECONDS:
         raise ApiError(503, BUSY) from cause
     # Full jitter: "Exponential Backoff And Jitter", AWS Architecture Blog.
     time.sleep(uniform(0, min(seconds, MAX_PAUSE_SECONDS, room)))  # noqa: S311  not for cryptography
 
 
-def read_timeout(seconds_left: float, cause: Exception | None = None) -> float:
+def read_timeout(seconds_left: float, longest: float, cause: Exception | None = None) -> float:
     """The seconds that an attempt may wait. Raises ApiError (503) if there is no time for one."""
     for seconds in READ_SECONDS:
-        if CONNECT_SECONDS + seconds + RESERVE_SECONDS <= seconds_left:
+        if seconds <= longest and attempt_seconds(seconds) <= seconds_left:
             return seconds
     raise ApiError(503, BUSY) from cause
+
+
+def attempt_seconds(read_seconds: float) -> float:
+    """The seconds that must be left for an attempt with that read time-out."""
+    return min(CONNECT_SECONDS, read_seconds) + read_seconds + RESERVE_SECONDS
 
 
 def region(settings: Settings) -> str:
@@ -172,7 +210,7 @@ def botocore_client(settings: Settings, name: str, read_timeout: float) -> Any:
     from botocore.config import Config
 
     config = Config(
-        connect_timeout=CONNECT_SECONDS,
+        connect_timeout=min(CONNECT_SECONDS, read_timeout),
         read_timeout=read_timeout,
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=PARALLEL_REQUESTS,
@@ -180,6 +218,7 @@ def botocore_client(settings: Settings, name: str, read_timeout: float) -> Any:
     with _session_lock:
         client = botocore_session().create_client(name, region_name=region(settings), config=config)
     client.meta.events.register("before-parse.dynamodb", _parse_json)
+    client.meta.events.register("after-call", _check_listing)
     return client
 
 
@@ -187,11 +226,26 @@ def _parse_json(
     response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
 ) -> None:
     """Parse DynamoDB's response with json only: botocore walks its shape to make the same dict."""
-    if response_dict["status_code"] == 200:
-        from botocore.parsers import ResponseParserError
+    from botocore.parsers import ResponseParserError
 
+    body = response_dict["body"]
+    checksum = str(zlib.crc32(body))
+    # botocore checks it only in its own retries.
+    if response_dict["headers"].get("x-amz-crc32", checksum) != checksum:
+        raise ResponseParserError("DynamoDB's response does not match its checksum")
+    if response_dict["status_code"] == 200:
         try:
-            customized_response_dict.update(json.loads(response_dict["body"]))
-        except ValueError as error:
+            customized_response_dict |= dict(json.loads(body))
+        except (TypeError, ValueError) as error:
             raise ResponseParserError("DynamoDB's response is not JSON") from error
         response_dict["body"] = b"{}"
+
+
+def _check_listing(http_response: Any, parsed: dict[str, Any], model: Any, **_: Any) -> None:
+    """Refuse a 200 that is not a whole listing, such as an empty one, or a proxy's HTML."""
+    from botocore.parsers import ResponseParserError
+
+    members, next_markers = LISTINGS.get(model.name, ((), ()))
+    needed = members + next_markers if parsed.get("IsTruncated") else members
+    if http_response.status_code == 200 and not parsed.keys() >= set(needed):
+        raise ResponseParserError(f"The response of {model.name} is not a whole listing")

@@ -1,7 +1,7 @@
 """A tiny HTTP server that sends the responses of a test, in order; the last one repeats."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
@@ -16,6 +16,7 @@ class Scripted(NamedTuple):
     status: int
     body: str = "{}"
     seconds: float = 0
+    headers: Mapping[str, str] = {}
 
 
 class ScriptedServer(NamedTuple):
@@ -45,7 +46,8 @@ def scripted_server(*responses: Scripted) -> Iterator[ScriptedServer]:
                 self.close_connection = True
                 return
             self.send_response(response.status)
-            self.send_header("Content-Length", str(len(response.body)))
+            for header in {"Content-Length": str(len(response.body)), **response.headers}.items():
+                self.send_header(*header)
             self.end_headers()
             self.wfile.write(response.body.encode())
 

@@ -43,8 +43,8 @@ class StrictS3:
     """What is stored, what was requested, and how the next requests fail.
 
     `key_errors`: the codes that the next deletions of a key fail with, one each, or a function of
-    the key. `failures`: by operation, what its next requests meet: a status and code, or seconds
-    to wait, or HANG_UP. `latency_seconds` holds for every response.
+    the key. `failures`: by operation, what its next requests meet: a status and code, the bytes of
+    a 200, seconds to wait, or HANG_UP. `latency_seconds` holds for every response.
     """
 
     HANG_UP = "hang up"
@@ -69,6 +69,8 @@ class StrictS3:
         self.deletes_a_second = 0.0
         self.throttles_whole_requests = False
         self.on_abort: Callable[[tuple[str, str]], int] = self.abort
+        # Requests on connections that are older get no response, as if a NAT had forgotten them.
+        self.oldest_connection = 0.0
         self._tokens = 0.0
         self._refilled = time.monotonic()
         self._numbers = count(1)
@@ -302,7 +304,13 @@ def strict_s3() -> Iterator[StrictS3]:
         # Headers and body are two writes: the second would wait for an acknowledgement.
         disable_nagle_algorithm = True
 
+        def setup(self) -> None:
+            super().setup()
+            self.opened = time.monotonic()
+
         def respond(self) -> None:
+            if self.opened < s3.oldest_connection:
+                ended.wait()
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             url = urlsplit(self.path)
             query = dict(parse_qsl(url.query, keep_blank_values=True))
@@ -319,9 +327,11 @@ def strict_s3() -> Iterator[StrictS3]:
             if failure == s3.HANG_UP:
                 self.close_connection = True
                 return
-            if isinstance(failure, tuple):
+            if isinstance(failure, tuple | bytes):
                 ended.wait(s3.latency_seconds)
-                self.send(*error(*failure))
+                self.send(
+                    *((200, failure.decode()) if isinstance(failure, bytes) else error(*failure))
+                )
                 return
             ended.wait(s3.latency_seconds + (failure or 0))
             self.send(*s3.respond(operation, key, query, body))

@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,22 @@ KEY = {"userId": {"S": ALICE}, "jobId": {"N": "1"}}
 Connect = Callable[..., Any]
 
 
-def error(status: int, code: str) -> Scripted:
-    return Scripted(status, json.dumps({"__type": f"com.amazonaws.dynamodb#{code}"}))
+def error(status: int, code: str, message: str = "") -> Scripted:
+    body = {"__type": f"com.amazonaws.dynamodb#{code}", "message": message}
+    return Scripted(status, json.dumps(body))
 
 
 @pytest.fixture
 def connect(settings: Settings, monkeypatch: pytest.MonkeyPatch, credentials: None) -> Connect:
-    def connect(url: str, seconds_left: Callable[[], float] = lambda: 29) -> Any:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
+    def connect(
+        url: str,
+        seconds_left: Callable[[], float] = lambda: 29,
+        attempts: int = aws.ATTEMPTS,
+        service: str = "dynamodb",
+    ) -> Any:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         # A client is made once per settings.
-        return aws.Client("dynamodb", settings._replace(allowed_origin=url), seconds_left)
+        return aws.Client(service, settings._replace(allowed_origin=url), seconds_left, attempts)
 
     return connect
 
@@ -53,9 +60,15 @@ def get_item(db: Any) -> Any:
         error(400, "ThrottlingException"),
         Scripted(500, "<html>Bad gateway</html>"),
         Scripted(200, '{"Item": {"jobId'),
+        Scripted(200, "null"),
+        Scripted(200, OK.body, headers={"x-amz-crc32": "7"}),
+        error(400, "AccessDeniedException")._replace(headers={"x-amz-crc32": "7"}),
         Scripted(HANG_UP),
     ],
-    ids=["500", "503", "throttled", "throttling", "no JSON", "half a response", "hung up"],
+    ids=[
+        *("500", "503", "throttled", "throttling", "no JSON", "half a response", "null"),
+        *("changed on the way", "an error, changed on the way", "hung up"),
+    ],
 )
 def test_a_transient_failure_is_retried(failure: Scripted, connect: Connect) -> None:
     with scripted_server(failure, failure, OK) as server:
@@ -63,14 +76,39 @@ def test_a_transient_failure_is_retried(failure: Scripted, connect: Connect) -> 
     assert len(server.requests) == 3
 
 
-def test_the_cause_says_that_a_response_is_not_json(connect: Connect) -> None:
+def test_a_response_that_matches_its_checksum_is_taken(connect: Connect) -> None:
+    headers = {"x-amz-crc32": str(zlib.crc32(OK.body.encode()))}
+    with scripted_server(Scripted(200, OK.body, headers=headers)) as server:
+        assert get_item(connect(server.url))["Item"]
+    assert len(server.requests) == 1
+
+
+def test_a_page_of_a_query_without_items_is_retried(connect: Connect) -> None:
+    with scripted_server(Scripted(200), Scripted(200, '{"Items": []}')) as server:
+        query = {"KeyConditionExpression": "userId = :u", "ExpressionAttributeValues": {":u": {}}}
+        assert connect(server.url).query(TableName="job-requests", **query)["Items"] == []
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("response", "cause"),
+    [
+        (Scripted(200, '{"Item": {"jobId'), "DynamoDB's response is not JSON"),
+        (
+            Scripted(200, headers={"x-amz-crc32": "7"}),
+            "DynamoDB's response does not match its checksum",
+        ),
+    ],
+)
+def test_the_cause_says_what_is_wrong_with_a_response(
+    response: Scripted, cause: str, connect: Connect
+) -> None:
     with (
-        scripted_server(Scripted(200, '{"Item": {"jobId')) as server,
+        scripted_server(response) as server,
         pytest.raises(ApiError, match="busy") as raised,
     ):
-        # No time for a second attempt.
-        get_item(connect(server.url, lambda: 3.5))
-    assert str(raised.value.__cause__) == "DynamoDB's response is not JSON"
+        get_item(connect(server.url, attempts=1))
+    assert str(raised.value.__cause__) == cause
 
 
 def test_a_failure_that_stays_is_a_503_after_four_attempts(connect: Connect) -> None:
@@ -88,6 +126,39 @@ def test_a_failure_that_stays_is_a_503_after_four_attempts(connect: Connect) -> 
 )
 def test_an_error_that_no_retry_would_mend_is_raised_at_once(code: str, connect: Connect) -> None:
     with scripted_server(error(400, code)) as server, pytest.raises(ClientError, match=code):
+        get_item(connect(server.url))
+    assert len(server.requests) == 1
+
+
+TOO_LATE = "Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z"
+TOO_EARLY = "Signature not yet current: 20260101T001000Z is still later than 20260101T000500Z"
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("InvalidSignatureException", TOO_LATE),
+        ("InvalidSignatureException", TOO_EARLY),
+        ("RequestExpired", "Request has expired."),
+        ("RequestTimeTooSkewed", "The difference between the request time and the current time"),
+    ],
+)
+def test_a_request_that_is_refused_because_of_its_time_is_sent_once_more(
+    code: str, message: str, connect: Connect
+) -> None:
+    refused = error(400, code, message)
+    with scripted_server(refused, OK) as server:
+        assert get_item(connect(server.url))["Item"]
+    assert len(server.requests) == 2
+    # A clock that is wrong stays wrong.
+    with scripted_server(refused) as server, pytest.raises(ClientError, match=code):
+        get_item(connect(server.url))
+    assert len(server.requests) == 2
+
+
+def test_a_request_whose_signature_is_wrong_is_not_sent_again(connect: Connect) -> None:
+    refused = error(400, "InvalidSignatureException", "The request signature we calculated does")
+    with scripted_server(refused) as server, pytest.raises(ClientError, match="Invalid"):
         get_item(connect(server.url))
     assert len(server.requests) == 1
 
@@ -111,7 +182,7 @@ def test_botocores_retry_tables_are_covered() -> None:
                 status = response["http_status_code"]
                 assert aws.is_transient(client_error(status, "Whatever")), status
     not_ours = {
-        "": "the rule is one of a status, or of a checksum, which DynamoDB's client verifies",
+        "": "the rule is one of a status, or of DynamoDB's checksum",
         "EC2ThrottledException": "EC2's own; Lambda raises it, DynamoDB and S3 do not",
     }
     for code in codes - set(not_ours):
@@ -146,15 +217,26 @@ def client_error(status: int, code: str) -> ClientError:
     return ClientError(response, "Operation")
 
 
-def test_a_slow_response_is_waited_for(connect: Connect) -> None:
-    with scripted_server(Scripted(200, OK.body, seconds=4)) as server:
-        assert get_item(connect(server.url))["Item"]
+def test_a_slow_response_of_s3_is_waited_for(connect: Connect) -> None:
+    listing = "<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>"
+    with scripted_server(Scripted(200, listing, seconds=4)) as server:
+        s3 = connect(server.url, service="s3")
+        assert s3.list_object_versions(Bucket="job-files")["IsTruncated"] is False
     assert len(server.requests) == 1
+
+
+def test_dynamodb_on_a_forgotten_connection_is_given_up_early(connect: Connect) -> None:
+    started = time.monotonic()
+    with scripted_server(Scripted(HANG), OK) as server:
+        assert get_item(connect(server.url))["Item"]
+    assert len(server.requests) == 2
+    # Two seconds, and what a busy machine takes.
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(
     ("seconds", "left", "longest"),
-    [(1, 29, 1), (5, 29, aws.MAX_PAUSE_SECONDS), (1, 4, 0.5), (1, 3.54, None), (1, 0, None)],
+    [(1, 29, 1), (5, 29, aws.MAX_PAUSE_SECONDS), (1, 1.75, 0.5), (1, 1.29, None), (1, 0, None)],
 )
 def test_a_pause_is_random_and_leaves_time_for_another_request(
     seconds: float, left: float, longest: float | None, monkeypatch: pytest.MonkeyPatch
@@ -173,16 +255,16 @@ def test_a_pause_is_random_and_leaves_time_for_another_request(
 def test_no_request_is_started_with_too_little_time_left(connect: Connect) -> None:
     with scripted_server(OK) as server:
         with pytest.raises(ApiError, match="busy"):
-            get_item(connect(server.url, lambda: 3.4))
+            get_item(connect(server.url, lambda: 1.2))
         assert server.requests == []
-        get_item(connect(server.url, lambda: 3.5))
+        get_item(connect(server.url, lambda: 1.25))
 
 
 def test_an_attempt_that_hangs_ends_before_the_time_is_over(connect: Connect) -> None:
     started = time.monotonic()
     with scripted_server(Scripted(HANG)) as server, pytest.raises(ApiError, match="busy"):
         get_item(connect(server.url, lambda: 4 - (time.monotonic() - started)))
-    assert len(server.requests) == 1
+    assert server.requests
     assert time.monotonic() - started < 4
 
 
@@ -203,8 +285,7 @@ def test_a_server_that_accepts_no_connection_is_given_up_after_a_second(connect:
             client.connect_ex(server.getsockname())
         started = time.monotonic()
         with pytest.raises(ApiError, match="busy"):
-            # No time for a second attempt.
-            get_item(connect("http://127.0.0.1:{1}".format(*server.getsockname()), lambda: 3.5))
+            get_item(connect("http://127.0.0.1:{1}".format(*server.getsockname()), attempts=1))
     assert 0.9 < time.monotonic() - started < 2.5
 
 

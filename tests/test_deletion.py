@@ -12,6 +12,7 @@ import pytest
 from chalice.app import Chalice
 
 from chalicelib import aws, files
+from chalicelib.errors import ApiError
 from tests.conftest import ALICE, Response
 from tests.lambda_instance import FULL, Invocation, invoke
 from tests.strict_s3 import StrictS3, strict_s3
@@ -116,6 +117,18 @@ def test_each_throttled_request_doubles_the_pause_and_each_other_one_halves_it(
     assert log[0]["objects_deleted"] == 8
 
 
+def test_a_pause_does_not_grow_beyond_its_limit(
+    app: Chalice, s3: StrictS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else S3 is waited for long after it has recovered."""
+    pauses: list[float] = []
+    monkeypatch.setattr(files, "pause", lambda seconds, _: pauses.append(seconds))
+    s3.put(f"{PREFIX}a")
+    s3.key_errors[f"{PREFIX}a"] = iter(["SlowDown"] * 8)
+    assert delete(app, s3).status == 200
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 2, 2, 2]
+
+
 def test_a_transient_error_that_stays_ends_with_503_when_the_time_is_over(
     app: Chalice, s3: StrictS3
 ) -> None:
@@ -205,6 +218,7 @@ def test_nothing_more_is_deleted_once_a_listing_has_failed(
     app: Chalice, s3: StrictS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "KEYS_A_REQUEST", 1)
+    monkeypatch.setattr(files, "PAGES_LISTED_FIRST", 1)
     s3.page_size = aws.PARALLEL_REQUESTS + 1
     s3.put(*(f"{PREFIX}{number:02}" for number in range(s3.page_size + 1)))
     s3.latency_seconds = 0.1
@@ -277,7 +291,7 @@ def test_an_upload_that_may_not_be_aborted_is_a_500(
 
 @pytest.mark.parametrize(
     "operation",
-    ["ListObjectVersions", "DeleteObjects", "DeleteItem"],
+    ["ListObjectVersions", "DeleteObjects"],
 )
 def test_a_response_that_takes_four_seconds_is_waited_for(
     operation: str, app: Chalice, s3: StrictS3
@@ -295,6 +309,73 @@ def test_a_response_that_takes_four_seconds_is_waited_for(
     assert time.monotonic() - started >= 4
 
 
+def test_forgotten_connections_cost_a_delete_seconds_only(app: Chalice, s3: StrictS3) -> None:
+    objects = [f"{PREFIX}{number}\x01" for number in range(20)]
+    for _ in range(2):
+        s3.put(*objects)
+        s3.entry = True
+        s3.requests.clear()
+        started = s3.oldest_connection = time.monotonic()
+        assert delete(app, s3, max_requests=40).status == 200
+    assert 5 < time.monotonic() - started < 12
+
+
+NOT_A_LISTING = [
+    b"",
+    b"<html><body>Welcome</body></html>",
+    b"<!DOCTYPE html><p>Welcome<br></p>",
+    b"<ListVersionsResult><IsTruncated>true</IsTruncated></ListVersionsResult>",
+    b"<ListVersionsResult><IsTruncated>true</IsTruncated><NextKeyMarker>a</NextKeyMarker>"
+    b"</ListVersionsResult>",
+]
+
+
+@pytest.mark.parametrize("operation", ["ListObjectVersions", "ListMultipartUploads"])
+@pytest.mark.parametrize(
+    "body", NOT_A_LISTING, ids=["empty", "XHTML", "HTML", "no marker", "half a marker"]
+)
+def test_a_200_that_is_not_a_whole_listing_is_retried(
+    body: bytes, operation: str, app: Chalice, s3: StrictS3
+) -> None:
+    s3.put(f"{PREFIX}a.png")
+    s3.start_upload(f"{PREFIX}b.png")
+    s3.failures[operation] = deque([body])
+    assert delete(app, s3).status == 200
+    s3.put(f"{PREFIX}a.png")
+    s3.entry = True
+    s3.failures[operation] = deque([body] * 100)
+    assert delete(app, s3, seconds=1.5).status == 503
+    assert s3.entry
+
+
+@pytest.mark.parametrize("operation", ["AbortMultipartUpload", "DeleteObject"])
+def test_the_cause_of_a_request_without_a_response_holds_no_key(
+    operation: str, app: Chalice, s3: StrictS3, log: list[dict[str, Any]]
+) -> None:
+    s3.put(f"{PREFIX}name of a file\x01")
+    s3.start_upload(f"{PREFIX}name of a file")
+    s3.failures[operation] = deque([s3.HANG_UP] * 1_000)
+    assert delete(app, s3, seconds=3, max_requests=100).status == 503
+    assert "Connection was closed" in log[0]["cause"]
+    assert "name%20of" not in log[0]["cause"]
+    assert ALICE not in log[0]["cause"]
+
+
+@pytest.mark.parametrize("operation", ["ListMultipartUploads", "DeleteObjects"])
+def test_a_request_that_s3_refuses_because_of_its_time_is_sent_once_more(
+    operation: str, app: Chalice, s3: StrictS3
+) -> None:
+    s3.put(f"{PREFIX}a.png")
+    s3.failures[operation] = deque([(403, "RequestTimeTooSkewed")])
+    assert delete(app, s3).status == 200
+    s3.put(f"{PREFIX}a.png")
+    s3.entry = True
+    s3.requests.clear()
+    s3.failures[operation] = deque([(403, "RequestTimeTooSkewed")] * 9)
+    assert delete(app, s3).status == 500
+    assert s3.counted()[operation] == 2
+
+
 @pytest.mark.parametrize("seconds", [3.4, 8])
 def test_nothing_runs_past_the_end_if_s3_never_responds(
     seconds: float, app: Chalice, s3: StrictS3
@@ -309,23 +390,31 @@ def test_a_read_time_out_always_fits_the_time_that_is_left() -> None:
     for tenths in range(300):
         left = tenths / 10
         try:
-            read = aws.read_timeout(left)
-        except Exception:
-            assert left < aws.CONNECT_SECONDS + min(aws.READ_SECONDS) + aws.RESERVE_SECONDS
+            read = aws.read_timeout(left, longest=10)
+        except ApiError:
+            assert left < 1.25
         else:
-            assert aws.CONNECT_SECONDS + read < left
+            assert min(aws.CONNECT_SECONDS, read) + read < left
             # As long as a slow response takes, as long as there is time.
             assert read >= 5 or left < 6.5
+            assert aws.read_timeout(left, longest=5) == min(read, 5)
 
 
-def test_a_page_is_deleted_while_the_next_is_listed(app: Chalice, s3: StrictS3) -> None:
+def test_ten_pages_are_listed_before_they_are_deleted_and_others_while(
+    app: Chalice, s3: StrictS3
+) -> None:
     # The clients are made before: that may take longer than the latency.
     assert delete(app, s3).status == 200
-    s3.entry, s3.page_size, s3.latency_seconds = True, 100, 0.5
+    s3.entry, s3.page_size, s3.latency_seconds = True, 5, 0.1
     s3.requests.clear()
-    s3.put(*(f"{PREFIX}{number}" for number in range(300)))
-    assert delete(app, s3).status == 200
+    s3.put(*(f"{PREFIX}{number:02}" for number in range(50)))
+    assert delete(app, s3, max_requests=50).status == 200
     assert {"ListMultipartUploads", "ListObjectVersions"} in s3.concurrent
+    assert {"DeleteObjects", "ListObjectVersions"} not in s3.concurrent
+    assert s3.counted()["ListObjectVersions"] == 11
+    s3.entry = True
+    s3.put(*(f"{PREFIX}{number:02}" for number in range(80)))
+    assert delete(app, s3, max_requests=150).status == 200
     assert {"DeleteObjects", "ListObjectVersions"} in s3.concurrent
     # Nothing else happens during the last look.
     assert s3.requests[-2:] == ["ListObjectVersions", "DeleteItem"]
@@ -334,13 +423,14 @@ def test_a_page_is_deleted_while_the_next_is_listed(app: Chalice, s3: StrictS3) 
 def test_memory_is_bounded_by_pages_and_not_by_versions() -> None:
     """A listing of many pages is deleted page by page: few deletions are ever pending."""
     pending = most = submitted = 0
+    first = files.PAGES_LISTED_FIRST
 
     class Client:
         def list_object_versions(self, **request: Any) -> Any:
             nonlocal most
             most = max(most, pending)
             number = int(request.get("KeyMarker", 0)) + 1
-            assert submitted == 2 * (number - 1)
+            assert submitted == (0 if number <= first else 2 * (number - 1))
             versions = [{"Key": str(i), "VersionId": str(number)} for i in range(1_000)]
             markers = {"NextKeyMarker": str(number), "NextVersionIdMarker": "x"}
             return {"Versions": versions, "IsTruncated": number < 40, **markers}

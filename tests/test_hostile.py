@@ -120,7 +120,7 @@ def requests(emulated: Aws, settings: Settings, credentials: None) -> Iterator[R
             emulated.put_job(user, job_id, status="success", objectUuidNames={"a.png": "a.png"})
             emulated.put_objects(f"{user}/{job_id}/a.png")
     for name in ("dynamodb", "s3"):
-        client = aws.botocore_client(settings, name, aws.READ_SECONDS[0])
+        client = aws.botocore_client(settings, name, aws.FIRST_READ_SECONDS[name])
         client.meta.events.register_first("before-parameter-build", record)
     yield sent
     aws.botocore_client.cache_clear()
