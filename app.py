@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import cast
 
 from chalice.app import CognitoUserPoolAuthorizer, CORSConfig, Request, Response
@@ -71,7 +71,9 @@ def list_jobs(request: JobsRequest) -> Response:
     from chalicelib import jobs
 
     scope = (deployment, request.user_id, "list", settings.job_list_index)
-    position, limit = paging.decode_cursor(request.cursor(), *scope), request.limit()
+    is_position = partial(jobs.is_position, settings=settings)
+    position = paging.decode_cursor(request.cursor(), is_position, *scope)
+    limit = request.limit()
     db = aws.Client("dynamodb", settings, request.seconds_left)
     items = jobs.list_jobs(db, settings, request.user_id, position, limit)
     rows, next_position = paging.fill_page(
@@ -94,19 +96,12 @@ def get_job(request: JobsRequest) -> Response:
 
     job_id, with_object_urls = request.job_id(), request.include_object_urls()
     scope = (deployment, request.user_id, "get", str(job_id), str(with_object_urls))
-    position = paging.decode_cursor(request.cursor(), *scope)
+    position = paging.decode_cursor(request.cursor(), lambda names: len(names) == 1, *scope)
     db = aws.Client("dynamodb", settings, request.seconds_left)
     item = jobs.get_job(db, settings, request.user_id, job_id)
     credentials, signed_at = aws.credentials(), urls.window_start(time.time(), settings)
-    etag = response.etag(
-        jobs.fingerprint(item),
-        scope,
-        position,
-        settings,
-        signed_at,
-        credentials.access_key,
-        credentials.token,
-    )
+    signed_by = credentials.access_key, credentials.token
+    etag = response.etag(jobs.fingerprint(item), scope, position, settings, signed_at, signed_by)
     if request.matches(etag):
         return response.not_modified(etag)
 

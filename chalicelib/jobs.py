@@ -32,6 +32,9 @@ STATUS_MEANINGS = {
     "failed_critical": "Processing failed; the team has been told",
 }
 _PROGRESS = re.compile(r"processing_(100|[0-9]{1,2})%")
+# The precision of DynamoDB's numbers, and the size of its sort keys in UTF-8.
+_WHOLE_NUMBER = re.compile("-?[0-9]{1,38}")
+_MAX_KEY_BYTES = 1024
 _ABSENT: Item = {}
 
 
@@ -82,7 +85,7 @@ def row(item: Item) -> str:
         f'"job_id":{item["jobId"]["N"]}'
         f',"job_name":{"null" if name is None else encode_basestring_ascii(name)}'
         f',"date":{"null" if date is None else encode_basestring_ascii(date)}'
-        f',"total_size":{_encoded_number(get("contentLength", _ABSENT).get("N", "0"))}'
+        f',"total_size":{_to_size(get("contentLength", _ABSENT).get("N", "0"))}'
         f',"credits_spent":{_encoded_number(get("creditsSpent", _ABSENT).get("N", "0"))}'
         f",{_encoded_status(get('status', _ABSENT).get('S'))}"
     )
@@ -92,6 +95,13 @@ def row(item: Item) -> str:
 def position(item: Item) -> list[str]:
     """Where a list continues after this job: its sort keys in the table and in the index."""
     return [item["jobId"]["N"], item.get("date", _ABSENT).get("S", "")]
+
+
+def is_position(texts: list[str], settings: Settings) -> bool:
+    """Whether these are sort keys that DynamoDB accepts. Raises ValueError if they are not two."""
+    job_id, date = texts
+    is_date = (1 if settings.job_list_index else 0) <= len(date.encode()) <= _MAX_KEY_BYTES
+    return is_date and _WHOLE_NUMBER.fullmatch(job_id) is not None
 
 
 def get_job(db: Any, settings: Settings, user_id: str, job_id: int) -> Item:
@@ -117,31 +127,32 @@ def fingerprint(item: Item) -> str:
 
 def job_info(item: Item) -> dict[str, Any]:
     """The job in full, under the API's names."""
+    names, lengths = _map(item, "objectUuidNames"), _map(item, "mediaLength")
     return {
         "user_id": _text(item, "userId"),
         "job_id": _number(item, "jobId"),
         "job_name": _text(item, "jobName"),
         "date": _text(item, "date"),
-        "total_size": _number(item, "contentLength"),
+        "total_size": _to_size(item.get("contentLength", _ABSENT).get("N", "0")),
         "credits_spent": _number(item, "creditsSpent"),
         "email": _text(item, "email"),
-        "object_uuid_names": _map(item, "objectUuidNames"),
-        "media_length": _map(item, "mediaLength"),
-        "failed_to_process": _map(item, "failedToProcess"),
+        "object_uuid_names": {k: v.get("S", k) for k, v in names.items()},
+        "media_length": {k: _to_number(v["N"]) for k, v in lengths.items() if "N" in v},
+        "failed_to_process": {k: v.get("S", "") for k, v in _failures(item).items()},
         **status_members(_text(item, "status")),
     }
 
 
 def objects(item: Item) -> set[str]:
     """The names of the job's objects."""
-    return set(item.get("objectUuidNames", _ABSENT).get("M", _ABSENT))
+    return set(_map(item, "objectUuidNames"))
 
 
 def objects_with_results(item: Item) -> set[str]:
     """The names of the objects that have results."""
     if _text(item, "status") not in STATUSES_WITH_RESULTS:
         return set()
-    return objects(item) - set(item.get("failedToProcess", _ABSENT).get("M", _ABSENT))
+    return objects(item) - set(_failures(item))
 
 
 def status_members(status: str | None) -> dict[str, Any]:
@@ -175,7 +186,8 @@ def _key(user_id: str, job_id: int | str) -> Item:
     return {"userId": {"S": user_id}, "jobId": {"N": str(job_id)}}
 
 
-# An attribute that is absent or of another type is returned as null, 0 or {}.
+# An attribute that is absent or of another type is returned as null, 0 or {}. A member of a map has
+# the type that openapi.yaml promises, whatever was stored.
 
 
 def _text(item: Item, name: str) -> str | None:
@@ -187,9 +199,23 @@ def _number(item: Item, name: str) -> int | float:
     return _to_number(item.get(name, _ABSENT).get("N", "0"))
 
 
-def _map(item: Item, name: str) -> dict[str, Any]:
-    members = item.get(name, _ABSENT).get("M", {})
-    return {name: _to_python(attribute) for name, attribute in members.items()}
+def _map(item: Item, name: str) -> dict[str, Item]:
+    members: dict[str, Item] = item.get(name, _ABSENT).get("M", {})
+    return members
+
+
+def _failures(item: Item) -> dict[str, Item]:
+    """The reasons of the objects that failed; a list or a set of names has none."""
+    match item.get("failedToProcess"):
+        case {"L": list(names)}:
+            return {name["S"]: _ABSENT for name in names if "S" in name}
+        case {"SS": list(names)}:
+            return dict.fromkeys(names, _ABSENT)
+    return _map(item, "failedToProcess")
+
+
+def _to_size(text: str) -> int:
+    return int(text) if text.isdecimal() else max(0, int(Decimal(text)))
 
 
 def _to_number(text: str) -> int | float:
@@ -197,15 +223,3 @@ def _to_number(text: str) -> int | float:
         return int(text)
     number = Decimal(text)
     return int(number) if number == number.to_integral_value() else float(number)
-
-
-def _to_python(attribute: Item) -> Any:
-    """An attribute's value. Numbers are int or float; sets are lists of strings."""
-    [(kind, value)] = attribute.items()
-    if kind == "N":
-        return _to_number(value)
-    if kind == "M":
-        return {name: _to_python(inner) for name, inner in value.items()}
-    if kind == "L":
-        return [_to_python(inner) for inner in value]
-    return None if kind == "NULL" else value

@@ -378,9 +378,49 @@ VALUES = st.recursive(
 
 
 @given(attributes=st.dictionaries(st.text(), VALUES, max_size=5))
-def test_a_map_reads_as_boto3_reads_it(attributes: dict[str, Any]) -> None:
-    info = jobs.job_info({"mediaLength": {"M": attributes}})
-    assert info["media_length"] == TypeDeserializer().deserialize({"M": attributes})
+def test_a_map_has_values_of_its_one_type_whatever_is_stored(attributes: dict[str, Any]) -> None:
+    stored = TypeDeserializer().deserialize({"M": attributes})
+    names = ("objectUuidNames", "mediaLength", "failedToProcess")
+    info = jobs.job_info({name: {"M": attributes} for name in names})
+    texts = {name: value for name, value in stored.items() if isinstance(value, str)}
+    assert info["object_uuid_names"] == {name: texts.get(name, name) for name in stored}
+    assert info["failed_to_process"] == {name: texts.get(name, "") for name in stored}
+    numbers = {name: value for name, value in stored.items() if isinstance(value, Decimal)}
+    assert info["media_length"] == numbers
+
+
+@pytest.mark.parametrize(
+    "failed",
+    [
+        {"L": [{"S": "b.png"}, {"NULL": True}, {"N": "1"}, {"L": []}]},
+        {"SS": ["b.png"]},
+        {"M": {"b.png": {"NULL": True}}},
+    ],
+    ids=["list", "set", "map"],
+)
+def test_failed_objects_are_named_by_a_map_a_list_or_a_set(failed: dict[str, Any]) -> None:
+    item = {
+        "status": {"S": "success"},
+        "objectUuidNames": {"M": {"a.png": {"S": "a"}, "b.png": {"S": "b"}}},
+        "failedToProcess": failed,
+    }
+    assert jobs.job_info(item)["failed_to_process"] == {"b.png": ""}
+    assert jobs.objects_with_results(item) == {"a.png"}
+
+
+@pytest.mark.parametrize("failed", [{"N": "1"}, {"S": "b.png"}, {"NULL": True}, {"NS": ["1"]}])
+def test_failed_objects_of_any_other_type_are_none(failed: dict[str, Any]) -> None:
+    assert jobs.job_info({"failedToProcess": failed})["failed_to_process"] == {}
+
+
+@pytest.mark.parametrize(
+    ("stored", "size"),
+    [("10.9", 10), ("0.1", 0), ("-3", 0), ("-0.5", 0), ("1E+3", 1000), ("1.5E+1", 15)],
+)
+def test_a_size_is_rounded_down_and_not_negative(stored: str, size: int) -> None:
+    item = {"jobId": {"N": "1"}, "contentLength": {"N": stored}}
+    for found in (jobs.job_info(item), json.loads(jobs.row(item))):
+        assert (found["total_size"], type(found["total_size"])) == (size, int)
 
 
 @given(name=st.text(), date=st.text(), status=st.text())
