@@ -107,7 +107,7 @@ def test_the_table_of_variables_is_the_configurations() -> None:
 
 def test_the_table_of_statuses_is_the_stores() -> None:
     documented: dict[str, str] = {}
-    for statuses, meanings, results in rows(OPERATIONS, "is in no list by date.\n\n| status"):
+    for statuses, meanings, results in rows(OPERATIONS, "if it is negative.\n\n| status"):
         names, texts = re.findall(r"`([^`]+)`", statuses), meanings.split(" / ")
         documented.update(zip(names, texts, strict=False))
         assert (results == "yes") == bool(set(names) & jobs.STATUSES_WITH_RESULTS)
