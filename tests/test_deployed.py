@@ -268,6 +268,7 @@ def check_401(response: urllib3.BaseHTTPResponse) -> None:
     assert (response.status, response.json()) == (401, {"message": "Unauthorized"})
     assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["Content-Type"] == "application/json"
     assert "X-Request-Id" in response.headers["Access-Control-Expose-Headers"].split(",")
 
@@ -302,6 +303,7 @@ def test_a_preflight_succeeds_for_the_one_origin(stack: Deployed) -> None:
         response = stack("OPTIONS", path, token="")
         assert response.status == 200
         assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert method in response.headers["Access-Control-Allow-Methods"]
         allowed = response.headers["Access-Control-Allow-Headers"].split(",")
         assert {"Authorization", "If-None-Match"} <= set(allowed)

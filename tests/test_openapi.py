@@ -225,12 +225,27 @@ def test_a_response_that_the_document_does_not_have_is_refused(
         "Access-Control-Expose-Headers": "ETag,Retry-After,X-Request-Id",
         "X-Request-Id": "a",
         "Cache-Control": "private, no-cache",
+        "Vary": "Authorization",
+        "X-Content-Type-Options": "nosniff",
         "ETag": '"a"',
     }
     openapi.check("GET", "/jobs/list", 200, headers, b'{"jobs": []}')
     sent = {name: value for name, value in (headers | changed).items() if value is not None}
     with pytest.raises(AssertionError):
         openapi.check("GET", "/jobs/list", status, sent, body.encode())
+
+
+def test_every_response_forbids_sniffing_and_the_apps_vary_by_token() -> None:
+    for item in openapi.PATHS.values():
+        for operation in item.values():
+            for status, response in operation["responses"].items():
+                headers = response["headers"].items()
+                said = {name: header["schema"].get("const") for name, header in headers}
+                assert said["X-Content-Type-Options"] == "nosniff"
+                # API Gateway's own have no Vary.
+                own = status in ("401", "429", "500", "502", "504")
+                assert said.get("Vary") == (None if own else "Authorization")
+                assert all(header["required"] for _, header in headers)
 
 
 def test_the_document_passes_redoclys_linter() -> None:

@@ -61,6 +61,7 @@ HEADERS = {
     "Access-Control-Allow-Origin": {"Fn::Sub": "'${AllowedOrigin}'"},
     "Access-Control-Expose-Headers": "'ETag,Retry-After,X-Request-Id'",
     "Cache-Control": "'no-store'",
+    "X-Content-Type-Options": "'nosniff'",
     "X-Request-Id": "context.requestId",
 }
 GATEWAY_RESPONSE = {
