@@ -257,6 +257,19 @@ def test_every_command_is_run_by_a_test_or_has_a_reason() -> None:
         assert not name.startswith("test_") or f"def {name}(" in tests
 
 
+def test_the_access_log_has_no_field_that_can_hold_a_token_or_an_address() -> None:
+    [access_logs] = re.findall(r"```json\n(.+?)```", OPERATIONS, re.DOTALL)
+    assert set(re.findall(r"\$([\w.]+)", access_logs)) == {
+        "context.requestId",
+        "context.requestTime",
+        "context.httpMethod",
+        "context.resourcePath",
+        "context.status",
+        "context.error.responseType",
+        "context.integration.requestId",
+    }
+
+
 @pytest.mark.skipif("CI" not in os.environ, reason="CI is not set: it downloads the AWS CLI, 25 MB")
 def test_the_aws_commands_do_what_is_said_of_them(tmp_path: Path) -> None:
     [access_logs] = re.findall(r"```json\n(.+?)```", OPERATIONS, re.DOTALL)
