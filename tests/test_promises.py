@@ -250,8 +250,9 @@ PROMISES = [
         [
             (
                 DEPLOY,
-                "the user pool, in which anybody can sign up with an e-mail address, and a client "
-                "for browsers, which log in by SRP or by password",
+                "the user pool, in which anybody can sign up with an e-mail address, and change it "
+                "to one that they confirm, and a client for browsers, which log in by SRP or by "
+                "password",
             ),
             (
                 SECURITY,
@@ -276,6 +277,9 @@ PROMISES = [
                 "UsernameAttributes": ["email"],
                 "UsernameConfiguration": {"CaseSensitive": False},
                 "AutoVerifiedAttributes": ["email"],
+                "UserAttributeUpdateSettings": {
+                    "AttributesRequireVerificationBeforeUpdate": ["email"]
+                },
                 "AccountRecoverySetting": {
                     "RecoveryMechanisms": [{"Name": "verified_email", "Priority": 1}]
                 },
