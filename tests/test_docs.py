@@ -18,7 +18,7 @@ from bench.report import STEEPEST, USD_A_GB_SECOND, WHOLE_PROCESSOR_MB
 from chalicelib import jobs
 from chalicelib.config import Settings, load_settings
 from chalicelib.errors import ConfigError
-from dev.emulated_aws import REGION, emulated_aws
+from dev.emulated_aws import REGION, emulated_aws, properties
 from dev.package import ROOT
 from dev.processes import free_port
 from tests.conftest import ENVIRON
@@ -170,7 +170,11 @@ def test_the_figures_in_the_text_are_those_of_the_tables_and_of_the_stack() -> N
     # The quotas of a partition and of a table.
     assert 3_000 // int(units["list, 10,000 jobs"]) == 7
     lists = round(40_000 / int(of_index), -1)
-    memory = json.loads((ROOT / ".chalice" / "config.json").read_text())["lambda_memory_size"]
+    config = json.loads((ROOT / ".chalice" / "config.json").read_text())
+    memory = config["lambda_memory_size"]
+    _, deletes = properties("RestAPI")["MethodSettings"]
+    running = deletes["ThrottlingRateLimit"] * config["lambda_timeout"]
+    running += deletes["ThrottlingBurstLimit"]
     for sentence in (
         f"get-object-url warm has {ratio}: of its {float(milliseconds):.2f} ms",
         f"and has {compared['get-object-url, cold'][2]}. "
@@ -181,6 +185,7 @@ def test_the_figures_in_the_text_are_those_of_the_tables_and_of_the_stack() -> N
         f"where 1,000 files take {units['get, 1,000 files']}",
         f"30,000 objects take {requests['delete, 30,000 objects']} requests",
         f"({memory / WHOLE_PROCESSOR_MB * 100:.0f} % at {memory:,} MB)",
+        f"at {config['lambda_timeout']} s each they take {running} at most",
         f"({USD_A_GB_SECOND:.10f} USD per GB-second, arm64,",
         f"a user who lists 10,000 jobs ({units['list, 10,000 jobs']} read units) more than seven "
         "times a second",

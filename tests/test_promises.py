@@ -405,7 +405,8 @@ PROMISES = [
         [
             (
                 DEPLOY,
-                "the API Gateway stage: 50 requests a second and bursts of 100 for each method",
+                "the API Gateway stage: 50 requests a second and bursts of 100 for each method, "
+                "10 and 20 for deletes",
             ),
             (
                 PERFORMANCE,
@@ -414,8 +415,14 @@ PROMISES = [
             ),
             (
                 PERFORMANCE,
-                "| 50 requests a second and bursts of 100 for each method: this is the stack's own "
-                "setting",
+                "| 50 requests a second and bursts of 100 for each method, 10 and 20 for deletes: "
+                "these are the stack's own settings",
+            ),
+            (OPERATIONS, "The stage lets 10 deletes a second through, with bursts of 20, for"),
+            (
+                FRONTEND,
+                "All users together can send 50 requests a second of each route, with bursts of "
+                "100, and 10 deletes a second, with bursts of 20;",
             ),
             # AccessLogSetting is missing.
             (OPERATIONS, "so the stack leaves them off"),
@@ -435,7 +442,13 @@ PROMISES = [
                         "HttpMethod": "*",
                         "ThrottlingRateLimit": 50,
                         "ThrottlingBurstLimit": 100,
-                    }
+                    },
+                    {
+                        "ResourcePath": "/~1jobs~1delete",
+                        "HttpMethod": "DELETE",
+                        "ThrottlingRateLimit": 10,
+                        "ThrottlingBurstLimit": 20,
+                    },
                 ],
                 "MinimumCompressionSize": 1024,
                 "OpenApiVersion": "2.0",

@@ -185,8 +185,15 @@ def test_the_stage_is_throttled_and_regional_and_compresses(translated: Json) ->
     assert api["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
     assert api["MinimumCompressionSize"] == 1024
     [stage] = [r for r in translated["Resources"].values() if r["Type"] == "AWS::ApiGateway::Stage"]
-    [settings] = stage["Properties"]["MethodSettings"]
-    assert (settings["ThrottlingRateLimit"], settings["ThrottlingBurstLimit"]) == (50, 100)
+    limits = {
+        (each["ResourcePath"], each["HttpMethod"]): (
+            each["ThrottlingRateLimit"],
+            each["ThrottlingBurstLimit"],
+        )
+        for each in stage["Properties"]["MethodSettings"]
+    }
+    # The path is AWS's spelling of /jobs/delete.
+    assert limits == {("/*", "*"): (50, 100), ("/~1jobs~1delete", "DELETE"): (10, 20)}
 
 
 def test_there_is_no_stage_beside_the_one_that_is_throttled_and_watched(translated: Json) -> None:
