@@ -11,7 +11,7 @@ import pytest
 from chalice.app import Chalice
 from openapi_spec_validator import validate as validate_document
 
-from chalicelib.jobs import STATUS_MEANINGS
+from chalicelib.jobs import FINAL_STATUSES, STATUS_MEANINGS, status_members
 from dev import demo
 from tests import openapi
 from tests.conftest import ALICE, Aws, Invoke, Response
@@ -190,14 +190,18 @@ def test_every_example_is_valid_by_its_schema() -> None:
         openapi.validate(value, schema)
 
 
-def test_the_document_has_every_status_and_its_meaning() -> None:
-    lines = openapi.DOCUMENT["components"]["schemas"]["Status"]["description"].splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
-    said = {status: meaning for status, meaning, _ in rows}
-    assert said == STATUS_MEANINGS | {
-        "processing_N%": "Being processed, N% done",
-        "anything else": "Unknown status",
-    }
+def test_the_document_has_every_status_its_meaning_and_whether_it_is_final() -> None:
+    schemas = openapi.DOCUMENT["components"]["schemas"]
+    head, _, *lines = schemas["Status"]["description"].splitlines()
+    columns, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (head, *lines)]
+    expected = []
+    for status in (*STATUS_MEANINGS, "processing_N%", "anything else"):
+        members = status_members(status.replace("N%", "7%"))
+        meaning = members["status_meaning"].replace("7%", "N%")
+        expected.append([status, meaning, "yes" if members["finished"] else ""])
+    assert columns == ["status", "status_meaning", "finished"]
+    assert sorted(rows) == sorted(expected)
+    assert set(re.findall(r"`(\w+)`", schemas["Finished"]["description"])) == FINAL_STATUSES
 
 
 @pytest.mark.parametrize(
