@@ -1,8 +1,10 @@
 """Patches of `chalice local`'s reloader: what reloads, and when its worker ends."""
 
 import os
+import re
 import threading
 import time
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ from chalice.cli.filewatch.stat import StatFileWatcher
 from chalice.utils import OSUtils
 
 ROOT = Path(__file__).parent.parent
-NOT_WATCHED = ("__pycache__", "build", "node_modules")
+# What the app loads: glob finds no dotfiles.
+LOADED = ("app.py", "chalicelib/**", "dev/*.py", ".chalice/*.json", "resources.yaml")
+# What editors and Python leave in chalicelib/.
+LEFT_BEHIND = re.compile(r"__pycache__/|/4913$|/#|~$|\.(pyc|orig|rej|bak|tmp)$")
 
 
 def is_worker() -> bool:
@@ -24,12 +29,13 @@ def patch() -> None:
     if not is_worker():
         return
     # Before the rest of the code is loaded: what changes from now on has to be loaded again.
-    loaded = own_files()
+    loaded = loaded_files()
 
     def _single_pass_poll(*_: Any) -> None:
-        """Reload for a change of the project's own files only."""
-        if own_files() != loaded:
-            print("Restarting local dev server.", flush=True)
+        """Reload for a change of what the app loads, and for nothing else."""
+        changed = sorted({name for name, _ in loaded.items() ^ loaded_files().items()})
+        if changed:
+            print(f"Restarting local dev server: {', '.join(changed)} changed.", flush=True)
             # At once: an orderly end stops the emulated AWS under a thread that may still fill it.
             os._exit(RESTART_REQUEST_RC)
 
@@ -45,21 +51,18 @@ def patch() -> None:
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
 
 
-def own_files() -> dict[str, float]:
-    """The project's own files with their times, without .venv, .git, caches and builds."""
-    times = {}
-    for folder, folders, files in os.walk(ROOT):
-        folders[:] = [
-            name
-            for name in folders
-            if name == ".chalice" or (name[0] != "." and name not in NOT_WATCHED)
-        ]
-        for path in (os.path.join(folder, name) for name in files if name[0] != "."):
-            times[path] = mtime(None, path)
-    return times
+def loaded_files() -> dict[str, float]:
+    """The files that the app loads, relative to the project, with their times."""
+    paths = {
+        name: ROOT / name
+        for pattern in LOADED
+        for name in glob(pattern, root_dir=ROOT, recursive=True)
+        if not LEFT_BEHIND.search(name)
+    }
+    return {name: mtime(None, path) for name, path in paths.items() if path.is_file()}
 
 
-def mtime(_: Any, path: str) -> float:
+def mtime(_: Any, path: str | Path) -> float:
     """When the file was changed. Chalice's own function raises if the file has vanished."""
     try:
         return os.stat(path).st_mtime

@@ -10,10 +10,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import urllib3
 import yaml
 
 from dev.package import ROOT
@@ -25,7 +27,7 @@ from tests.test_run import HOSTILE, children, is_alive, paste
 
 CHALICE = Path(sys.executable).parent / "chalice"
 START_SECONDS = 60
-RESTARTING = "Restarting local dev server."
+RESTARTING = "Restarting local dev server"
 slow = pytest.mark.skipif("CI" not in os.environ, reason="takes half a minute: only with CI set")
 
 
@@ -242,22 +244,33 @@ def test_a_port_that_cannot_be_used_is_said_in_one_line(
     assert_one_line(run(copy, "local", "--no-autoreload", *options), message)
 
 
-@slow
-def test_chalice_local_serves_demo_data_reloads_and_ends(copy: Path, tmp_path: Path) -> None:
-    port = free_port()
-    log = tmp_path / "log"
+@contextmanager
+def local(copy: Path, log: Path, port: int, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`chalice local` in the copy, its output in the log, ended by SIGTERM."""
+    # Chalice's own watcher runs until app.py is loaded, and may find that file's new bytecode.
+    variables["PYTHONDONTWRITEBYTECODE"] = "1"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [CHALICE, "local", "--port", str(port)],
             cwd=copy,
-            env=environ(copy, **HOSTILE),
+            env=environ(copy, **variables),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
     try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+@slow
+def test_chalice_local_serves_demo_data_reloads_and_ends(copy: Path, tmp_path: Path) -> None:
+    port = free_port()
+    log = tmp_path / "log"
+    with local(copy, log, port, **HOSTILE) as process:
         lines = wait_for_start(log)
-        # The bytecode of app.py itself, written before any code of ours runs, may restart it once.
-        assert log.read_text().partition("ready: ")[0] in ("", RESTARTING)
+        assert log.read_text().startswith("ready: ")
         assert lines[0] == f"ready: http://127.0.0.1:{port}"
         listed, job, url, deleted = call(lines)
         assert listed.startswith('{"jobs":[{"job_id":12,')
@@ -277,12 +290,110 @@ def test_chalice_local_serves_demo_data_reloads_and_ends(copy: Path, tmp_path: P
         assert len(started) == 2
         token = Path(lines[1].partition("$(cat ")[2].partition(")")[0])
         assert token.exists()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
     wait_until(lambda: not any(map(is_alive, started)) and not token.parent.exists())
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
+
+
+LEFT_BEHIND = [
+    ".app.py.swp",
+    ".coverage",
+    ".git/index",
+    ".pytest_cache/v/cache/lastfailed",
+    ".venv/lib/module.py",
+    "#app.py#",
+    "4913",
+    "__pycache__/app.cpython-311.pyc",
+    "app.py~",
+    "build/deployment.zip",
+    "node_modules/module/index.js",
+    "test.log",
+    ".chalice/.config.json.swp",
+    ".chalice/config.json~",
+    ".chalice/deployed/prod.json",
+    "chalicelib/.DS_Store",
+    "chalicelib/.ipynb_checkpoints/jobs.py",
+    "chalicelib/.jobs.py.swp",
+    "chalicelib/#jobs.py#",
+    "chalicelib/4913",
+    "chalicelib/__pycache__/jobs.cpython-311.pyc",
+    "chalicelib/jobs.py.bak",
+    "chalicelib/jobs.py.orig",
+    "chalicelib/jobs.py.rej",
+    "chalicelib/jobs.py.tmp",
+    "chalicelib/jobs.py~",
+    "chalicelib/jobs.pyc",
+    "dev/.#run.py",
+    "dev/.run.py.swp",
+    "dev/4913",
+    "dev/__pycache__/run.cpython-311.pyc",
+    "dev/run.py~",
+    # What is part of the project, but not loaded.
+    "Makefile",
+    "README.md",
+    "bench/run.py",
+    "dev/page/page.js",
+    "docs/deploy.md",
+    "openapi.yaml",
+    "requirements.txt",
+    "tests/test_run.py",
+]
+
+
+def test_what_people_and_tools_leave_in_the_project_does_not_restart_it(copy: Path) -> None:
+    # What `chalice local > run.log` logs is written into the project too.
+    log, port = copy / "run.log", free_port()
+    with local(copy, log, port, **ENVIRON) as process:
+        wait_for_serving(log, 1)
+        [worker] = children(process.pid)
+        for do in (write, write, Path.unlink):
+            for name in LEFT_BEHIND:
+                do(copy / name)
+            # Longer than it takes to notice a change.
+            for _ in range(15):
+                assert urllib3.request("GET", f"http://127.0.0.1:{port}/jobs/list").status == 401
+                time.sleep(0.1)
+        assert children(process.pid) == [worker]
+        change(copy, "Changed once")
+        wait_for_serving(log, 2)
+        [line] = [line for line in log.read_text().splitlines() if RESTARTING in line]
+        assert line == f"{RESTARTING}: chalicelib/jobs.py changed."
+
+
+LOADED = [
+    "app.py",
+    "chalicelib/jobs.py",
+    "chalicelib/new.py",
+    "chalicelib/new/__init__.py",
+    "chalicelib/new/words.txt",
+    "chalicelib/VERSION",
+    "dev/demo.py",
+    "dev/new.py",
+    ".chalice/config.json",
+    "resources.yaml",
+]
+
+
+@slow
+def test_a_change_of_each_kind_of_loaded_file_restarts_it_and_is_logged(
+    copy: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    changes = [(write, name) for name in LOADED] + [(Path.unlink, "chalicelib/VERSION")]
+    with local(copy, log, free_port(), **ENVIRON):
+        for number, (do, name) in enumerate(changes, start=1):
+            wait_for_serving(log, number)
+            do(copy / name)
+        wait_for_serving(log, len(changes) + 1)
+    restarts = [line for line in log.read_text().splitlines() if RESTARTING in line]
+    assert restarts == [f"{RESTARTING}: {name} changed." for _, name in changes]
+
+
+def write(path: Path) -> None:
+    """Create the file, or change it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write("\n")
 
 
 def change(copy: Path, meaning: str) -> None:
@@ -296,6 +407,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def wait_for_serving(log: Path, times: int) -> None:
+    """Wait until it accepts connections, after so many starts."""
+    wait_until(lambda: log.read_text().count("Serving on ") == times)
 
 
 def wait_for_start(log: Path) -> list[str]:
