@@ -18,6 +18,8 @@ REGION = "eu-central-1"
 TABLE = "job-requests"
 BUCKET = "job-files"
 PASSWORD = "Demo-Passw0rd"
+# No other: ministack has no authentication, and its Lambda service runs any code.
+SERVICES = ("cognito-idp", "dynamodb", "s3")
 
 NO_CONFIGURATION = {
     "AWS_CONFIG_FILE": os.devnull,
@@ -93,13 +95,15 @@ def emulated_aws(
 ) -> Iterator[EmulatedAws]:
     """ministack on a port of 127.0.0.1 (0: a free one); what it writes goes to the folder.
 
-    With remove, the folder is removed if this process ends without leaving the context.
+    With remove, the folder is removed if this process ends without leaving the context. The
+    settings are more of ministack's variables: SERVICES, if a test needs others.
     """
     port = port or free_port()
     environ = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "TMPDIR": str(folder),
+        "SERVICES": ",".join(SERVICES),
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         # These two would listen on all addresses.
@@ -113,7 +117,7 @@ def emulated_aws(
         session = boto3.Session("test", "test", region_name=REGION)
         aws = EmulatedAws(f"http://127.0.0.1:{port}", session, process)
         # boto3 reads the models of the services while ministack starts.
-        for service in ("cognito-idp", "dynamodb", "s3"):
+        for service in SERVICES:
             aws.client(service)
         wait_for(f"{aws.endpoint}/_ministack/health", process)
         yield aws

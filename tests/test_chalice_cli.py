@@ -23,7 +23,7 @@ from dev.processes import free_port
 from tests.conftest import ENVIRON
 from tests.scripted_server import HANG_UP, Scripted, scripted_server
 from tests.test_deploy import inline_commands
-from tests.test_run import HOSTILE, children, is_alive, paste
+from tests.test_run import HOSTILE, REFUSED, children, is_alive, paste, run_code
 
 CHALICE = Path(sys.executable).parent / "chalice"
 START_SECONDS = 60
@@ -293,6 +293,13 @@ def test_chalice_local_serves_demo_data_reloads_and_ends(copy: Path, tmp_path: P
     wait_until(lambda: not any(map(is_alive, started)) and not token.parent.exists())
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
+
+
+def test_the_emulated_aws_of_chalice_local_refuses_to_run_code(copy: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with local(copy, log, free_port()):
+        [aws] = re.findall(r'"url":"(http://127.0.0.1:\d+)/', call(wait_for_start(log))[2])
+        assert run_code(aws) == REFUSED
 
 
 LEFT_BEHIND = [

@@ -56,7 +56,7 @@ def environment(folder: Path | str) -> list[str]:
 def test_make_deploy_creates_a_stack_and_changes_only_what_is_given(tmp_path: Path) -> None:
     [command] = [c for c in documented_commands(ROOT / "docs/deploy.md") if c.startswith("make ")]
     region, *parameters = shlex.split(command)[2:]
-    with emulated_aws(tmp_path) as aws:
+    with emulated_aws(tmp_path, SERVICES="cloudformation,s3") as aws:
         cloudformation = aws.client("cloudformation")
         # The stack is where the argument says.
         environ = aws.environ | {"AWS_REGION": "eu-west-1", "SAM_CLI_POLL_DELAY": "0.5"}

@@ -29,6 +29,8 @@ from dev.emulated_aws import (
 from tests.lambda_instance import SOAK
 from tests.test_load import load
 
+# What the tests send requests to; CloudFormation itself creates more.
+SERVICES = "apigateway,cloudformation,cognito-idp,dynamodb,iam,logs,s3"
 STACK = "jobs-api"
 ORIGIN = "https://app.example.com"
 ALICE, BOB = "alice@example.com", "bob@example.com"
@@ -158,7 +160,7 @@ def deploy_stack(aws: EmulatedAws, build: Path, origin: str, kind: str) -> dict[
 
 @pytest.fixture(scope="module")
 def deployed(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    with emulated_aws(tmp_path_factory.mktemp("deployed"), AUTH="true") as aws:
+    with emulated_aws(tmp_path_factory.mktemp("deployed"), AUTH="true", SERVICES=SERVICES) as aws:
         outputs = deploy_stack(aws, build, ORIGIN, "create")
         template = yaml.safe_load((build / "template.yaml").read_text())
         finish(aws, template, outputs["RestAPIId"])

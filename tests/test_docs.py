@@ -278,7 +278,7 @@ def test_the_access_log_has_no_field_that_can_hold_a_token_or_an_address() -> No
 @pytest.mark.skipif("CI" not in os.environ, reason="CI is not set: it downloads the AWS CLI, 25 MB")
 def test_the_aws_commands_do_what_is_said_of_them(tmp_path: Path) -> None:
     [access_logs] = re.findall(r"```json\n(.+?)```", OPERATIONS, re.DOTALL)
-    with emulated_aws(tmp_path) as aws:
+    with emulated_aws(tmp_path, SERVICES="apigateway,iam,logs") as aws:
         gateway = aws.client("apigateway")
         api = gateway.create_rest_api(name="jobs")["id"]
         filled_in = {"<id>": api, "<RestAPIId>": api, "<account>": "0" * 12, "<region>": REGION}

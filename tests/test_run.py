@@ -1,5 +1,8 @@
 """`make run` as somebody who has just cloned the project uses it."""
 
+import base64
+import io
+import json
 import os
 import re
 import signal
@@ -9,10 +12,15 @@ import sys
 import threading
 import time
 import urllib.request
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+import urllib3
 
 from dev.emulated_aws import PASSWORD
 from dev.processes import free_port
@@ -122,6 +130,67 @@ def test_it_serves_what_it_says_and_ends_with_all_that_it_started() -> None:
     assert [pid for pid in started if is_alive(pid)] == []
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
+
+
+@contextmanager
+def running(port: int) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """`make run` and its lines, once it can be called."""
+    process = start(port)
+    try:
+        yield process, read_until_ready(process)
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+REFUSED = [(400, {"error": "Unsupported service: lambda"})] * 2
+
+
+def run_code(aws: str) -> list[tuple[int, Any]]:
+    """The responses to requests, as any web page may send them, that make Lambda run Python."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as code:
+        code.writestr("code.py", "def handler(event, context):\n    return 'It has run.'")
+    function = {
+        "FunctionName": "attack",
+        "Runtime": "python3.11",
+        "Handler": "code.handler",
+        "Role": "arn:aws:iam::000000000000:role/attack",
+        "Code": {"ZipFile": base64.b64encode(archive.getvalue()).decode()},
+    }
+    functions = f"{aws}/2015-03-31/functions"
+    # What `fetch` with `mode: "no-cors"` sends: no preflight asks whether it may.
+    headers = {"Content-Type": "text/plain", "Origin": "https://attacker.example"}
+    responses = [
+        urllib3.request("POST", url, body=json.dumps(body), headers=headers)
+        for url, body in ((functions, function), (f"{functions}/attack/invocations", {}))
+    ]
+    return [(response.status, response.json()) for response in responses]
+
+
+def test_the_emulated_aws_refuses_to_run_code() -> None:
+    port = free_port()
+    with running(port):
+        assert run_code(f"http://127.0.0.1:{port + 2}") == REFUSED
+
+
+def test_it_listens_on_its_three_ports_of_127_0_0_1_only() -> None:
+    port = free_port()
+    with running(port) as (process, _):
+        ours = listening([process.pid, *children(process.pid)])
+    assert ours == {f"0100007F:{port + number:04X}" for number in range(3)}
+
+
+def listening(pids: list[int]) -> set[str]:
+    """The addresses that the processes listen on, as in /proc/net."""
+    sockets = set()
+    for pid in pids:
+        for file in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                sockets.add(os.readlink(file))
+    tables = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
+    rows = [line.split() for line in tables.splitlines()]
+    return {row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
