@@ -103,6 +103,7 @@ def emulated_aws(
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "TMPDIR": str(folder),
+        "STATE_DIR": str(folder),
         "SERVICES": ",".join(SERVICES),
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),

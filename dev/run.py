@@ -70,7 +70,7 @@ def serve(port: int, folder: Path) -> None:
     """Start everything, print the curl commands, and wait."""
     url, page_url = (f"http://127.0.0.1:{used}" for used in (port, port + 1))
     show("Starting the emulated AWS with the demo jobs ...")
-    with emulated_aws(folder, port + 2) as aws:
+    with emulated_aws(folder, port + 2, remove=True) as aws:
         pool = create_pool(aws.client("cognito-idp"))
         show("Starting the API ...")
         with (

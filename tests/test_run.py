@@ -40,11 +40,11 @@ HOSTILE = {
 }
 
 
-def start(port: int | str) -> subprocess.Popen[str]:
+def start(port: int | str, **environ: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-E", "-m", "dev.run"],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "PORT": str(port)} | HOSTILE,
+        env={"PATH": os.environ["PATH"], "PORT": str(port)} | HOSTILE | environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -193,6 +193,45 @@ def listening(pids: list[int]) -> set[str]:
     return {row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
 
 
+def test_a_token_of_one_run_is_refused_in_the_next() -> None:
+    port = free_port()
+    tokens: list[str] = []
+    for _ in range(2):
+        with running(port) as (_, lines):
+            [file] = {name for line in lines for name in re.findall(r"\$\(cat (.+?)\)", line)}
+            tokens.append(Path(file).read_text())
+            url = f"http://127.0.0.1:{port}/jobs/list"
+            responses = [
+                urllib3.request("GET", url, headers={"Authorization": token}) for token in tokens
+            ]
+    assert [response.status for response in responses] == [401, 200]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
+def test_only_its_user_can_read_what_it_writes_and_nothing_is_left(
+    sent: signal.Signals, tmp_path: Path
+) -> None:
+    process = start(free_port(), TMPDIR=str(tmp_path))
+    started: list[int] = []
+    try:
+        read_until_ready(process)
+        started = children(process.pid)
+        [folder] = tmp_path.iterdir()
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert list(folder.rglob("*.pem"))
+        process.send_signal(sent)
+        deadline = time.monotonic() + 20
+        while list(tmp_path.iterdir()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        for pid in (process.pid, *started):
+            # SIGKILL leaves some of them.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.communicate(timeout=20)
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_all_while_it_starts(sent: signal.Signals) -> None:
     process = start(free_port())
@@ -215,7 +254,7 @@ def test_it_ends_when_a_part_of_it_has_ended() -> None:
         [ministack] = [
             pid
             for pid in children(process.pid)
-            if re.search(rf"(?m)^ *{pid} .*emulator.py$", listed.stdout)
+            if re.search(rf"(?m)^ *{pid} .*emulator.py ", listed.stdout)
         ]
         os.kill(ministack, signal.SIGKILL)
         output, _ = process.communicate(timeout=20)
