@@ -21,7 +21,7 @@ if "AWS_CHALICE_CLI_MODE" in os.environ:
 
     prepare()
 
-from chalicelib import aws, paging, response
+from chalicelib import api, aws, paging, response
 from chalicelib.config import load_settings
 from chalicelib.request import JobsRequest
 
@@ -29,9 +29,9 @@ from chalicelib.request import JobsRequest
 # cycle, and with Python's default threshold it walks them again and again.
 gc.set_threshold(100_000)
 settings = load_settings(os.environ)
-response.configure_log(settings.log_level)
+api.configure_log(settings.log_level)
 
-app = response.JobsApi(app_name="jobs-api", configure_logs=False)
+app = api.JobsApi(app_name="jobs-api", configure_logs=False)
 app.api.cors = CORSConfig(
     allow_origin=settings.allowed_origin,
     allow_headers=["Authorization", "If-None-Match"],
@@ -43,7 +43,7 @@ app.api.binary_types = []
 app.register_middleware(app.add_headers_and_log, "http")
 users = CognitoUserPoolAuthorizer("Users", provider_arns=[settings.user_pool_arn])
 # A cursor of one deployment is not valid in another.
-deployment = settings.user_pool_arn + settings.job_requests_table
+deployment_id = settings.user_pool_arn + settings.job_requests_table
 
 
 def jobs_view(view: Callable[[JobsRequest], Response]) -> Callable[[], Response]:
@@ -70,7 +70,7 @@ def list_jobs(request: JobsRequest) -> Response:
     """All jobs of the caller, newest first, base information only."""
     from chalicelib import jobs
 
-    scope = (deployment, request.user_id, "list", settings.job_list_index)
+    scope = (deployment_id, request.user_id, "list", settings.job_list_index)
     is_position = partial(jobs.is_position, settings=settings)
     position = paging.decode_cursor(request.cursor(), is_position, *scope)
     limit = request.limit()
@@ -80,7 +80,7 @@ def list_jobs(request: JobsRequest) -> Response:
         items, jobs.row, paging.escaped_bytes, jobs.position, limit
     )
     request.log["jobs"] = len(rows)
-    encoded_jobs = response.array(rows)
+    encoded_jobs = response.json_array(rows)
     next_cursor = paging.encode_cursor(next_position, *scope) if next_position else None
     etag = response.etag(encoded_jobs, next_cursor)
     if request.matches(etag):
@@ -95,11 +95,12 @@ def get_job(request: JobsRequest) -> Response:
     from chalicelib import files, jobs, urls
 
     job_id, with_object_urls = request.job_id(), request.include_object_urls()
-    scope = (deployment, request.user_id, "get", str(job_id), str(with_object_urls))
+    scope = (deployment_id, request.user_id, "get", str(job_id), str(with_object_urls))
     position = paging.decode_cursor(request.cursor(), lambda names: len(names) == 1, *scope)
     db = aws.Client("dynamodb", settings, request.seconds_left)
     item = jobs.get_job(db, settings, request.user_id, job_id)
-    credentials, signed_at = aws.credentials(), urls.window_start(time.time(), settings)
+    credentials = aws.credentials()
+    signed_at = urls.window_start(time.time(), settings)
     signed_by = credentials.access_key, credentials.token
     etag = response.etag(jobs.fingerprint(item), scope, position, settings, signed_at, signed_by)
     if request.matches(etag):
@@ -133,8 +134,8 @@ def get_job(request: JobsRequest) -> Response:
         {"expires_at": expires_at, "next_cursor": next_cursor},
         etag,
         job_info=job_info,
-        results=response.object_(results),
-        object_urls=response.object_(object_urls) if with_object_urls else None,
+        results=response.json_object(results),
+        object_urls=response.json_object(object_urls) if with_object_urls else None,
     )
 
 
@@ -149,20 +150,20 @@ def get_object_url(request: JobsRequest) -> Response:
     signed_at = urls.window_start(time.time(), settings)
     sign = urls.signer(settings, aws.region(settings), aws.credentials(), signed_at)
     request.log["urls"] = 1
-    url, expires_at = sign(key, download_as), urls.expires_at(signed_at, settings)
-    return response.ok({"url": url, "expires_at": expires_at})
+    expires_at = urls.expires_at(signed_at, settings)
+    return response.ok({"url": sign(key, download_as), "expires_at": expires_at})
 
 
 @app.route("/jobs/delete", methods=["DELETE"], authorizer=users)
 @jobs_view
 def delete_job(request: JobsRequest) -> Response:
     """Delete every file of a job, then its entry, so that no file outlives its entry."""
-    from chalicelib import files, jobs
+    from chalicelib import deletion, files, jobs
 
     job_id = request.job_id()
     prefix = files.job_prefix(request.user_id, job_id)
-    s3 = aws.Client("s3", settings, request.seconds_left, aws.UNLIMITED_ATTEMPTS)
-    files.delete_files(s3, settings.job_files_bucket, prefix, request.log, request.seconds_left)
-    db = aws.Client("dynamodb", settings, request.seconds_left, aws.UNLIMITED_ATTEMPTS)
+    s3 = aws.Client("s3", settings, request.seconds_left, aws.UNTIL_TIME_IS_OVER)
+    deletion.delete_files(s3, settings.job_files_bucket, prefix, request.log, request.seconds_left)
+    db = aws.Client("dynamodb", settings, request.seconds_left, aws.UNTIL_TIME_IS_OVER)
     jobs.delete_job(db, settings, request.user_id, job_id)
     return response.ok({"message": "Ok"})

@@ -23,7 +23,7 @@ RESERVE_SECONDS = 0.25  # for the response
 # responds within milliseconds; S3 can take seconds.
 FIRST_READ_SECONDS = {"dynamodb": 2.0, "s3": 5.0}
 ATTEMPTS = 4
-UNLIMITED_ATTEMPTS = 1_000_000  # only the request's time ends them
+UNTIL_TIME_IS_OVER = 1_000_000  # attempts
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 2.0
 PARALLEL_REQUESTS = 8
 # Transient errors of DynamoDB and S3, in addition to all with a status of 500 or above.
@@ -92,7 +92,7 @@ class Client:
         was_refused = False
         for attempt in range(self._attempts):
             if attempt:
-                pause(0.1 * 2 ** min(attempt, 5), self._seconds_left, cause)
+                pause_or_end(0.1 * 2 ** min(attempt, 5), self._seconds_left, cause)
             timeout = read_timeout(self._seconds_left(), longest, cause)
             client = botocore_client(self._settings, self._name, timeout)
             try:
@@ -133,7 +133,7 @@ def is_refused_for_its_time(error: Exception) -> bool:
     return _REFUSED_TIME.match("{Code}: {Message}".format(**error.response["Error"])) is not None
 
 
-def pause(seconds: float, seconds_left: SecondsLeft, cause: Exception | None = None) -> None:
+def pause_or_end(seconds: float, seconds_left: SecondsLeft, cause: Exception | None = None) -> None:
     """Wait for up to so many seconds, MAX_PAUSE_SECONDS at most.
 
     Raises ApiError (503) if too little time would be left for another request.

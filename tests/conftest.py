@@ -15,7 +15,7 @@ import pytest
 from chalice.app import Chalice
 from moto import mock_aws
 
-from chalicelib import aws, response
+from chalicelib import api, aws
 from chalicelib.config import Settings, load_settings
 from dev import package
 from dev.emulated_aws import (
@@ -168,9 +168,9 @@ def log() -> Iterator[list[dict[str, Any]]]:
             lines.append(json.loads(record.getMessage()))
 
     handler = Keep()
-    response.LOG.addHandler(handler)
+    api.LOG.addHandler(handler)
     yield lines
-    response.LOG.removeHandler(handler)
+    api.LOG.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

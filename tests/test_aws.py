@@ -246,9 +246,9 @@ def test_a_pause_is_random_and_leaves_time_for_another_request(
     monkeypatch.setattr("time.sleep", pauses.append)
     if longest is None:
         with pytest.raises(ApiError, match="busy"):
-            aws.pause(seconds, lambda: left)
+            aws.pause_or_end(seconds, lambda: left)
     else:
-        aws.pause(seconds, lambda: left)
+        aws.pause_or_end(seconds, lambda: left)
     assert pauses == ([] if longest is None else [(0, longest)])
 
 

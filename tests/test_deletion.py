@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from chalice.app import Chalice
 
-from chalicelib import aws, files
+from chalicelib import aws, deletion
 from chalicelib.errors import ApiError
 from tests.conftest import ALICE, Response
 from tests.lambda_instance import FULL, Invocation, invoke
@@ -107,9 +107,9 @@ def test_each_throttled_request_doubles_the_pause_and_each_other_one_halves_it(
     app: Chalice, s3: StrictS3, log: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(files, "pause", lambda seconds, _: pauses.append(seconds))
-    monkeypatch.setattr(files, "PARALLEL_REQUESTS", 1)
-    monkeypatch.setattr(files, "KEYS_A_REQUEST", 1)
+    monkeypatch.setattr(aws, "pause_or_end", lambda seconds, *_: pauses.append(seconds))
+    monkeypatch.setattr(aws, "PARALLEL_REQUESTS", 1)
+    monkeypatch.setattr(deletion, "KEYS_A_REQUEST", 1)
     s3.put(*(f"{PREFIX}{number}" for number in range(8)))
     s3.key_errors[f"{PREFIX}0"] = iter(["SlowDown"] * 3)
     assert delete(app, s3).status == 200
@@ -122,7 +122,7 @@ def test_a_pause_does_not_grow_beyond_its_limit(
 ) -> None:
     """Else S3 is waited for long after it has recovered."""
     pauses: list[float] = []
-    monkeypatch.setattr(files, "pause", lambda seconds, _: pauses.append(seconds))
+    monkeypatch.setattr(aws, "pause_or_end", lambda seconds, *_: pauses.append(seconds))
     s3.put(f"{PREFIX}a")
     s3.key_errors[f"{PREFIX}a"] = iter(["SlowDown"] * 8)
     assert delete(app, s3).status == 200
@@ -174,7 +174,7 @@ def test_an_upload_that_disappears_late_is_awaited_with_growing_pauses(
     app: Chalice, s3: StrictS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(files, "pause", lambda seconds, _: pauses.append(seconds))
+    monkeypatch.setattr(aws, "pause_or_end", lambda seconds, *_: pauses.append(seconds))
     s3.put(f"{PREFIX}a.png")
     s3.start_upload(f"{PREFIX}b.png")
     aborts = 0
@@ -217,8 +217,8 @@ def test_an_upload_that_completes_instead_of_being_aborted_is_deleted(
 def test_nothing_more_is_deleted_once_a_listing_has_failed(
     app: Chalice, s3: StrictS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "KEYS_A_REQUEST", 1)
-    monkeypatch.setattr(files, "PAGES_LISTED_FIRST", 1)
+    monkeypatch.setattr(deletion, "KEYS_A_REQUEST", 1)
+    monkeypatch.setattr(deletion, "PAGES_LISTED_FIRST", 1)
     s3.page_size = aws.PARALLEL_REQUESTS + 1
     s3.put(*(f"{PREFIX}{number:02}" for number in range(s3.page_size + 1)))
     s3.latency_seconds = 0.1
@@ -423,7 +423,7 @@ def test_ten_pages_are_listed_before_they_are_deleted_and_others_while(
 def test_memory_is_bounded_by_pages_and_not_by_versions() -> None:
     """A listing of many pages is deleted page by page: few deletions are ever pending."""
     pending = most = submitted = 0
-    first = files.PAGES_LISTED_FIRST
+    first = deletion.PAGES_LISTED_FIRST
 
     class Client:
         def list_object_versions(self, **request: Any) -> Any:
@@ -457,9 +457,9 @@ def test_memory_is_bounded_by_pages_and_not_by_versions() -> None:
         def result(self) -> Any:
             return self.work(*self.args)
 
-    deletion = files._Deletion(
+    rounds = deletion.Deletion(
         Client(), "b", "p", {"objects_deleted": 0, "versions_deleted": 0}, lambda: 29
     )
-    _, last = deletion.start_deletions(Pool())
+    _, last = rounds.start_deletions(Pool())
     assert most <= 3 * aws.PARALLEL_REQUESTS
     assert len(last) <= 2 * aws.PARALLEL_REQUESTS

@@ -11,7 +11,7 @@ from chalice.app import Chalice
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chalicelib import aws, files
+from chalicelib import aws, deletion
 from dev.emulated_aws import BUCKET, TABLE, EmulatedAws, create_bucket, create_table, emulated_aws
 from tests.conftest import ALICE, BOB, ENVIRON, Response
 from tests.faulty_network import Fault, FaultyNetwork, faulty_network
@@ -128,7 +128,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pauses between attempts, short time-outs, and more than one DeleteObjects at a time."""
     monkeypatch.setattr(aws, "time", SimpleNamespace(sleep=lambda seconds: None))
     monkeypatch.setattr(aws, "READ_SECONDS", (0.15,))
-    monkeypatch.setattr(files, "KEYS_A_REQUEST", 2)
+    monkeypatch.setattr(deletion, "KEYS_A_REQUEST", 2)
     aws.botocore_client.cache_clear()
 
 

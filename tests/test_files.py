@@ -7,7 +7,7 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from chalicelib import files
+from chalicelib import deletion, files
 from dev.emulated_aws import BUCKET
 from tests.conftest import ALICE, BOB, Aws
 from tests.lambda_instance import RunningDown
@@ -27,7 +27,7 @@ class FakeS3:
 
 def delete(s3: Any, bucket: str = BUCKET) -> dict[str, Any]:
     log: dict[str, Any] = {}
-    files.delete_files(s3, bucket, PREFIX, log, RunningDown(10).seconds_left)
+    deletion.delete_files(s3, bucket, PREFIX, log, RunningDown(10).seconds_left)
     return log
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from chalice.app import Chalice
 
-from chalicelib import aws, response
+from chalicelib import api, aws
 from tests.conftest import ALICE
 from tests.lambda_instance import SOAK, Invocation, invoke
 from tests.scripted_server import Scripted, scripted_server
@@ -82,7 +82,7 @@ def test_an_instance_that_answers_for_long_does_not_grow(
         Invocation("/jobs/get", {"job-id": "x"}, ALICE),
     ]
     # The test runner keeps every log line, and coverage a tracer for every thread that ever was.
-    monkeypatch.setattr(response.LOG, "disabled", True)
+    monkeypatch.setattr(api.LOG, "disabled", True)
     monkeypatch.setattr(threading, "_trace_hook", None)
     with (
         scripted_server(DYNAMODB) as dynamodb,

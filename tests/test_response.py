@@ -1,4 +1,4 @@
-"""chalicelib/response.py: what is best shown without a route."""
+"""chalicelib/response.py and api.py: what is best shown without a route."""
 
 import json
 import logging
@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import response
+from chalicelib import api, response
 
 
 @given(members=st.dictionaries(st.text(), st.none() | st.integers() | st.text(), max_size=4))
 def test_encoded_values_make_the_json_that_they_make_together(members: dict[str, object]) -> None:
     encoded = {name: response.encode(value) for name, value in members.items()}
-    assert json.loads(response.array(encoded.values())) == list(members.values())
+    assert json.loads(response.json_array(encoded.values())) == list(members.values())
     pairs = [f"{response.encode(name)}:{value}" for name, value in encoded.items()]
-    assert json.loads(response.object_(pairs)) == members
+    assert json.loads(response.json_object(pairs)) == members
 
 
 def test_members_that_are_none_are_left_out_of_a_body() -> None:
@@ -26,9 +26,9 @@ def test_members_that_are_none_are_left_out_of_a_body() -> None:
 
 def test_the_log_goes_to_stdout_once(monkeypatch: pytest.MonkeyPatch) -> None:
     log = logging.Logger("of this test only")
-    monkeypatch.setattr(response, "LOG", log)
-    response.configure_log("ERROR")
-    response.configure_log("ERROR")
+    monkeypatch.setattr(api, "LOG", log)
+    api.configure_log("ERROR")
+    api.configure_log("ERROR")
     [handler] = log.handlers
     assert isinstance(handler, logging.StreamHandler)
     assert handler.stream is sys.stdout
@@ -40,7 +40,7 @@ def test_secrets_are_taken_out_of_a_text(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("AWS_SESSION_TOKEN", "a-token")
     text = "GET https://h/x?X-Amz-Signature=abc failed for a@example.com: XXXX a-token"
     expected = "GET https://h/<removed> failed for <removed>: XXXX <removed>"
-    assert response.without_secrets(text) == expected
+    assert api.without_secrets(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -55,4 +55,4 @@ def test_secrets_are_taken_out_of_a_text(monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_an_objects_key_is_taken_out_of_a_text(text: str, expected: str | None) -> None:
     expected = expected or "may not s3:DeleteObject arn:aws:s3:::b/<removed>"
-    assert response.without_secrets(text) == expected
+    assert api.without_secrets(text) == expected

@@ -1006,7 +1006,7 @@ def test_each_request_has_one_log_line_that_says_what_was_done(
 def test_a_log_line_has_its_time_in_utc_and_the_milliseconds_that_the_request_took(
     invoke: Invoke, log: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chalicelib.response.time.perf_counter", iter([100, 100.50004]).__next__)
+    monkeypatch.setattr("chalicelib.api.time.perf_counter", iter([100, 100.50004]).__next__)
     with monkeypatch.context() as environ:
         environ.setenv("TZ", "Asia/Tokyo")
         time.tzset()
