@@ -5,10 +5,9 @@ import importlib
 import json
 import logging
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import boto3
 import pytest
@@ -19,118 +18,18 @@ from chalicelib import api, aws
 from chalicelib.config import Settings, load_settings
 from dev import package
 from dev.emulated_aws import (
-    BUCKET,
-    INDEX,
     REGION,
     TABLE,
     create_bucket,
     create_table,
     ignore_shell,
 )
-from tests import openapi
+from tests.support import openapi
+from tests.support.events import ENVIRON, Context, Invoke, Response, lambda_event
+from tests.support.moto_aws import Aws
 
 # Here, before any test module: boto3, urllib and child processes read the environment.
 ignore_shell()
-
-ENVIRON = {
-    "USER_POOL_ARN": "arn:aws:cognito-idp:eu-central-1:123456789012:userpool/eu-central-1_Abc123",
-    "JOB_REQUESTS_TABLE": TABLE,
-    "JOB_FILES_BUCKET": BUCKET,
-    "JOB_LIST_INDEX": INDEX,
-    "AWS_REGION": REGION,
-    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-    "AWS_SECRET_ACCESS_KEY": "secret",
-}
-ALICE = "a11ce000-0000-4000-8000-000000000001"
-BOB = "b0b00000-0000-4000-8000-000000000002"
-
-
-class Response(NamedTuple):
-    """What Lambda gives to API Gateway."""
-
-    status: int
-    headers: dict[str, str]
-    body: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Context:
-    """Lambda's context, whose remaining time runs down, so that no failing test hangs."""
-
-    aws_request_id = "5b6e0a1c-request-id"
-
-    def __init__(self, seconds_left: float) -> None:
-        self._end = time.monotonic() + seconds_left
-
-    def get_remaining_time_in_millis(self) -> float:
-        return (self._end - time.monotonic()) * 1000
-
-
-def id_token_claims(user_id: str) -> dict[str, str]:
-    """The claims that API Gateway hands on for an ID token."""
-    return {
-        "sub": user_id,
-        "token_use": "id",
-        "email": f"{user_id}@example.com",
-        "cognito:username": user_id,
-    }
-
-
-class Aws(NamedTuple):
-    """The emulated AWS in the process: what the API uses, and helpers to look behind it."""
-
-    table: Any
-    s3: Any
-
-    def put_job(self, user_id: str, job_id: int, **attributes: Any) -> None:
-        date = f"2026-01-01 00:00:{job_id:09} UTC"
-        self.table.put_item(Item={"userId": user_id, "jobId": job_id, "date": date} | attributes)
-
-    def put_objects(self, *keys: str) -> None:
-        for key in keys:
-            self.s3.put_object(Bucket=BUCKET, Key=key, Body=b"content")
-
-    def versions(self, prefix: str = "") -> list[str]:
-        """The keys of all versions and delete markers."""
-        page = self.s3.list_object_versions(Bucket=BUCKET, Prefix=prefix)
-        return sorted(v["Key"] for v in page.get("Versions", []) + page.get("DeleteMarkers", []))
-
-    def uploads(self) -> list[str]:
-        page = self.s3.list_multipart_uploads(Bucket=BUCKET)
-        return [upload["Key"] for upload in page.get("Uploads", [])]
-
-
-Invoke = Callable[..., Response]
-
-
-def lambda_event(
-    method: str,
-    path: str,
-    query: dict[str, Any] | None = None,
-    *,
-    user: str | None = ALICE,
-    claims: Any = None,
-    headers: dict[str, str] | None = None,
-) -> dict[str, Any]:
-    """What API Gateway hands to Lambda, with the claims that it verified."""
-    lists = {k: v if isinstance(v, list) else [str(v)] for k, v in (query or {}).items()}
-    context: dict[str, Any] = {"httpMethod": method, "resourcePath": path}
-    if claims is not None:
-        context["authorizer"] = {"claims": claims}
-    elif user is not None:
-        context["authorizer"] = {"claims": id_token_claims(user)}
-    return {
-        "requestContext": context,
-        "multiValueQueryStringParameters": lists or None,
-        "headers": headers or {},
-        "pathParameters": None,
-        "stageVariables": None,
-        "body": None,
-    }
-
 
 # The files that take longest, first: so no process works on one while the others are done.
 LONGEST = ("test_page", "test_faults", "test_hostile", "test_deletion", "test_run", "test_api_js")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dev.package import ROOT
-from tests.api_proxy import ApiProxy, Planned, api_proxy
+from tests.support.api_proxy import ApiProxy, Planned, api_proxy
 from tests.test_deploy import inline_commands
 
 PAGE = ROOT / "dev" / "page"

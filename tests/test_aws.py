@@ -18,8 +18,9 @@ from botocore.retries.standard import ThrottledRetryableChecker, TransientRetrya
 from chalicelib import aws
 from chalicelib.config import Settings
 from chalicelib.errors import ApiError, ConfigError
-from tests.conftest import ALICE, Aws
-from tests.scripted_server import HANG, HANG_UP, Scripted, scripted_server
+from tests.support.events import ALICE
+from tests.support.moto_aws import Aws
+from tests.support.scripted_server import HANG, HANG_UP, Scripted, scripted_server
 
 OK = Scripted(200, '{"Item": {"jobId": {"N": "1"}}}')
 KEY = {"userId": {"S": ALICE}, "jobId": {"N": "1"}}

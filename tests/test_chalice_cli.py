@@ -20,8 +20,8 @@ import yaml
 
 from dev.package import ROOT
 from dev.processes import free_port
-from tests.conftest import ENVIRON
-from tests.scripted_server import HANG_UP, Scripted, scripted_server
+from tests.support.events import ENVIRON
+from tests.support.scripted_server import HANG_UP, Scripted, scripted_server
 from tests.test_deploy import inline_commands
 from tests.test_run import HOSTILE, REFUSED, children, is_alive, paste, run_code
 

@@ -6,7 +6,7 @@ import pytest
 
 from chalicelib.config import load_settings
 from chalicelib.errors import ConfigError
-from tests.conftest import ENVIRON
+from tests.support.events import ENVIRON
 
 NEEDED = ("USER_POOL_ARN", "JOB_REQUESTS_TABLE", "JOB_FILES_BUCKET")
 REGION = "an AWS region, like eu-central-1"

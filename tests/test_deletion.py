@@ -13,9 +13,9 @@ from chalice.app import Chalice
 
 from chalicelib import aws, deletion
 from chalicelib.errors import ApiError
-from tests.conftest import ALICE, Response
-from tests.lambda_instance import FULL, Invocation, invoke
-from tests.strict_s3 import StrictS3, strict_s3
+from tests.support.events import ALICE, Response
+from tests.support.lambda_instance import FULL, Invocation, invoke
+from tests.support.strict_s3 import StrictS3, strict_s3
 
 PREFIX = f"{ALICE}/1/"
 DELETE = Invocation("/jobs/delete", {"job-id": 1}, ALICE)

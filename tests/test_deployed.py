@@ -26,7 +26,7 @@ from dev.emulated_aws import (
     emulated_aws,
     log_in,
 )
-from tests.lambda_instance import SOAK
+from tests.support.lambda_instance import SOAK
 from tests.test_load import load
 
 # What the tests send requests to; CloudFormation itself creates more.

@@ -21,7 +21,7 @@ from chalicelib.errors import ConfigError
 from dev.emulated_aws import REGION, emulated_aws, properties
 from dev.package import ROOT
 from dev.processes import free_port
-from tests.conftest import ENVIRON
+from tests.support.events import ENVIRON
 from tests.test_deploy import documented_commands, environment, inline_commands
 from tests.test_load import uvx
 from tests.test_promises import states

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from chalicelib import aws, deletion
 from dev.emulated_aws import BUCKET, TABLE, EmulatedAws, create_bucket, create_table, emulated_aws
-from tests.conftest import ALICE, BOB, ENVIRON, Response
-from tests.faulty_network import Fault, FaultyNetwork, faulty_network
-from tests.lambda_instance import FULL, SOAK, Instance, Invocation, invoke, lambda_instance
+from tests.support.events import ALICE, BOB, ENVIRON, Response
+from tests.support.faulty_network import Fault, FaultyNetwork, faulty_network
+from tests.support.lambda_instance import FULL, SOAK, Instance, Invocation, invoke, lambda_instance
 
 # The least number of faults that a run must have injected, to be worth its name.
 LEAST_FAULTS = 3_000 if SOAK else 200 if FULL else 100

@@ -9,8 +9,8 @@ import pytest
 
 from chalicelib import deletion, files
 from dev.emulated_aws import BUCKET
-from tests.conftest import ALICE, BOB, Aws
-from tests.lambda_instance import RunningDown
+from tests.support.events import ALICE, BOB, Context
+from tests.support.moto_aws import Aws
 
 PREFIX = f"{ALICE}/1/"
 
@@ -27,7 +27,7 @@ class FakeS3:
 
 def delete(s3: Any, bucket: str = BUCKET) -> dict[str, Any]:
     log: dict[str, Any] = {}
-    deletion.delete_files(s3, bucket, PREFIX, log, RunningDown(10).seconds_left)
+    deletion.delete_files(s3, bucket, PREFIX, log, Context(10).seconds_left)
     return log
 
 

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from chalicelib import aws
 from chalicelib.config import Settings
 from dev.emulated_aws import BUCKET, TABLE
-from tests import openapi
-from tests.conftest import ALICE, BOB, Aws, Response, id_token_claims
-from tests.lambda_instance import ROUTES, SOAK, Invocation, check_response, invoke
+from tests.support import ROOT
+from tests.support.events import ALICE, BOB, ROUTES, Response, id_token_claims
+from tests.support.lambda_instance import SOAK, Invocation, check_response, invoke
+from tests.support.moto_aws import Aws
 from tests.test_local import Running, running
 
 __all__ = ["running"]  # a fixture
@@ -257,7 +258,7 @@ def test_schemathesis_finds_nothing(running: Running, tmp_path: Path) -> None:
     config.write_text('[phases.coverage]\nunexpected-methods = ["PATCH", "POST", "PUT"]\n')
     # Schemathesis takes a minute to make names of 255 characters with "not only spaces".
     not_only_spaces = r"(?=[\s\S]*\S)"
-    text = (openapi.ROOT / "openapi.yaml").read_text()
+    text = (ROOT / "openapi.yaml").read_text()
     assert text.count(not_only_spaces) == 1
     document.write_text(text.replace(not_only_spaces, ""))
     command = [

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from chalicelib import jobs, paging, response
 from chalicelib.config import Settings
 from chalicelib.errors import ApiError
-from tests.conftest import ALICE, BOB, Aws
+from tests.support.events import ALICE, BOB
+from tests.support.moto_aws import Aws
 
 Rows = list[dict[str, Any]]
 

@@ -13,10 +13,10 @@ import pytest
 from chalice.app import Chalice
 
 from chalicelib import api, aws
-from tests.conftest import ALICE
-from tests.lambda_instance import SOAK, Invocation, invoke
-from tests.scripted_server import Scripted, scripted_server
-from tests.strict_s3 import strict_s3
+from tests.support.events import ALICE
+from tests.support.lambda_instance import SOAK, Invocation, invoke
+from tests.support.scripted_server import Scripted, scripted_server
+from tests.support.strict_s3 import strict_s3
 from tests.test_local import Running, running
 
 __all__ = ["running"]  # a fixture

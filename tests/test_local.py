@@ -32,8 +32,8 @@ from dev.emulated_aws import (
 )
 from dev.processes import free_port, wait_for
 from dev.run import local_api
-from tests import openapi
-from tests.scripted_server import HANG_UP, Scripted, scripted_server
+from tests.support import openapi
+from tests.support.scripted_server import HANG_UP, Scripted, scripted_server
 
 EMAIL = "alice@example.com"
 JOB_WITH_IMAGES = 7

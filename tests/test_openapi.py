@@ -13,8 +13,9 @@ from openapi_spec_validator import validate as validate_document
 
 from chalicelib.jobs import FINAL_STATUSES, STATUS_MEANINGS, status_members
 from dev import demo
-from tests import openapi
-from tests.conftest import ALICE, Aws, Invoke, Response
+from tests.support import ROOT, openapi
+from tests.support.events import ALICE, Invoke, Response
+from tests.support.moto_aws import Aws
 
 REDOCLY = "@redocly/cli@2.77.0"
 # 2026-01-07 12:02:30 UTC
@@ -261,7 +262,7 @@ def test_the_document_passes_redoclys_linter() -> None:
     lint = "redocly lint --extends=spec --format=stylish openapi.yaml"
     done = subprocess.run(
         [npm, "exec", "--yes", f"--package={REDOCLY}", "--call", lint],
-        cwd=openapi.ROOT,
+        cwd=ROOT,
         env=os.environ | {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"},
         capture_output=True,
         text=True,

@@ -15,8 +15,8 @@ import yaml
 
 from dev import demo, package
 from dev.emulated_aws import BUCKET, INDEX, TABLE, create_bucket, create_table, emulated_aws
-from tests.conftest import ALICE, ENVIRON, lambda_event
-from tests.lambda_instance import FULL
+from tests.support.events import ALICE, ENVIRON, lambda_event
+from tests.support.lambda_instance import FULL
 
 MOST_BYTES = 2_500_000
 PACKAGES = {"app.py", "chalice", "chalicelib", "botocore", "dateutil", "jmespath", "urllib3"}

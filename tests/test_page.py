@@ -36,7 +36,7 @@ from dev.emulated_aws import (
 from dev.page_server import page_server
 from dev.processes import free_port, wait_for
 from dev.run import local_api
-from tests.api_proxy import ApiProxy, Planned, api_proxy
+from tests.support.api_proxy import ApiProxy, Planned, api_proxy
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if not (CHROMIUM and DRIVER) and "CI" not in os.environ:

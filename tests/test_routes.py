@@ -15,17 +15,17 @@ import pytest
 from chalicelib import aws
 from chalicelib.config import Settings
 from dev.emulated_aws import BUCKET, TABLE
-from tests.conftest import (
+from tests.support.events import (
     ALICE,
     BOB,
-    Aws,
     Context,
     Invoke,
     Response,
     id_token_claims,
     lambda_event,
 )
-from tests.scripted_server import Scripted, scripted_server
+from tests.support.moto_aws import Aws
+from tests.support.scripted_server import Scripted, scripted_server
 
 ROUTES = [
     ("GET", "/jobs/list", {}),

@@ -15,7 +15,7 @@ from samtranslator.translator.transform import transform
 from chalicelib import aws
 from chalicelib.config import load_settings
 from chalicelib.errors import ConfigError
-from tests.conftest import ENVIRON, Invoke
+from tests.support.events import ENVIRON, Invoke
 
 Json = dict[str, Any]
 

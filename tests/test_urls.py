@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from chalicelib import urls
 from chalicelib.config import Settings, load_settings
-from tests.conftest import ALICE, ENVIRON
+from tests.support.events import ALICE, ENVIRON
 
 KEY = f"{ALICE}/7/results/0d9f2c1e.png.json"
 TOKEN = "IQoJb3JpZ2luX2VjE" + "Ab+/9" * 300 + "=="

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
 from openapi_schema_validator import OAS31Validator
 
-ROOT = Path(__file__).parent.parent
+from tests.support import ROOT
+
 DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "openapi.yaml").read_text("utf-8"))
 
 

@@ -8,26 +8,17 @@ import json
 import multiprocessing
 import os
 import re
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
-from tests.conftest import Response, id_token_claims
+from tests.support.events import REQUEST_ID, ROUTES, SECONDS, Context, Response, lambda_event
 
 SOAK = bool(os.environ.get("SOAK"))
 # Amounts that take a minute, also in CI.
 FULL = SOAK or "CI" in os.environ
-SECONDS = 29
-REQUEST_ID = "5b6e0a1c-request-id"
-ROUTES = {
-    "/jobs/list": "GET",
-    "/jobs/get": "GET",
-    "/jobs/get-object-url": "GET",
-    "/jobs/delete": "DELETE",
-}
 # What no error may name: the table, the bucket, a library, the code, AWS's own words.
 INSIDE = re.compile(
     r"job-requests|job-files|boto|urllib|chalice|dynamo|amazon|\bS3\b|Traceback|\.py\b"
@@ -37,22 +28,7 @@ INSIDE = re.compile(
 
 # Each instance is a fork of one process that has made these imports: it starts at once.
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["tests.lambda_instance", "botocore.session"])
-
-
-class RunningDown:
-    """Lambda's context, whose remaining time runs down."""
-
-    aws_request_id = REQUEST_ID
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-
-    def get_remaining_time_in_millis(self) -> float:
-        return self.seconds_left() * 1000
-
-    def seconds_left(self) -> float:
-        return self._end - time.monotonic()
+_processes.set_forkserver_preload(["tests.support.lambda_instance", "botocore.session"])
 
 
 class Invocation(NamedTuple):
@@ -67,27 +43,20 @@ class Invocation(NamedTuple):
 
     @property
     def event(self) -> dict[str, Any]:
-        context: dict[str, Any] = {
-            "httpMethod": self.method or ROUTES[self.path],
-            "resourcePath": self.path,
-        }
-        claims = id_token_claims(self.user) if self.user else self.claims
-        if claims is not None:
-            context["authorizer"] = {"claims": claims}
-        query = {k: v if isinstance(v, list) else [str(v)] for k, v in self.query.items()}
-        return {
-            "requestContext": context,
-            "multiValueQueryStringParameters": query or None,
-            "headers": self.headers,
-            "pathParameters": None,
-            "stageVariables": None,
-            "body": None,
-        }
+        method = self.method or ROUTES[self.path]
+        return lambda_event(
+            method,
+            self.path,
+            self.query,
+            user=self.user,
+            claims=self.claims if self.user is None else None,
+            headers=self.headers,
+        )
 
 
 def invoke(app: Any, invocation: Invocation, seconds: float = SECONDS) -> Response:
     """The handler's response, of the contract (see check_response), and within its time."""
-    context = RunningDown(seconds)
+    context = Context(seconds)
     response = app(invocation.event, context)
     assert context.get_remaining_time_in_millis() > 0
     assert response["multiValueHeaders"] == {}

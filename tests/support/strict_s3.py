@@ -11,7 +11,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count, islice
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote_plus, unquote, urlsplit
@@ -19,6 +18,8 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from sortedcontainers import SortedDict
+
+from tests.support.servers import Handler, serving
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 MOST_KEYS = 1_000
@@ -297,70 +298,36 @@ def operation_of(method: str, query: Iterable[str], target: str) -> str:
 def strict_s3() -> Iterator[StrictS3]:
     """Serve on a free port of 127.0.0.1."""
     s3 = StrictS3()
-    ended = threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # Headers and body are two writes: the second would wait for an acknowledgement.
-        disable_nagle_algorithm = True
-
+    class Strict(Handler):
         def setup(self) -> None:
             super().setup()
             self.opened = time.monotonic()
 
         def respond(self) -> None:
             if self.opened < s3.oldest_connection:
-                ended.wait()
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                self.wait()
+            body = self.read_body()
             url = urlsplit(self.path)
             query = dict(parse_qsl(url.query, keep_blank_values=True))
             # Path style: /bucket/key
             key = unquote(url.path.partition("/")[2].partition("/")[2])
             operation = operation_of(self.command, query, self.headers.get("X-Amz-Target", ""))
             with s3.in_progress(operation):
-                self.handle_operation(operation, key, query, body)
+                failure = s3.failure(operation)
+                self.wait(s3.latency_seconds + (failure if isinstance(failure, int | float) else 0))
+                match failure:
+                    case s3.HANG_UP:
+                        self.close_connection = True
+                    case bytes():
+                        self.send(200, failure)
+                    case (status, code):
+                        self.send_text(*error(status, code))
+                    case _:
+                        self.send_text(*s3.respond(operation, key, query, body))
 
-        do_GET = do_POST = do_DELETE = do_PUT = respond
+        def send_text(self, status: int, body: str) -> None:
+            self.send(status, body.encode())
 
-        def handle_operation(self, operation: str, key: str, query: Query, body: bytes) -> None:
-            failure = s3.failure(operation)
-            if failure == s3.HANG_UP:
-                self.close_connection = True
-                return
-            if isinstance(failure, tuple | bytes):
-                ended.wait(s3.latency_seconds)
-                self.send(
-                    *((200, failure.decode()) if isinstance(failure, bytes) else error(*failure))
-                )
-                return
-            ended.wait(s3.latency_seconds + (failure or 0))
-            self.send(*s3.respond(operation, key, query, body))
-
-        def send(self, status: int, body: str) -> None:
-            content = body.encode()
-            self.send_response(status)
-            if status != 204:
-                self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        request_queue_size = 64
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            """A client that has given up is no error here; a wrong request fails its test."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    s3.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with serving(Strict) as s3.url:
         yield s3
-    finally:
-        ended.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -4,10 +4,11 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import urllib3
+
+from tests.support.servers import Handler, serving
 
 CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -77,20 +78,14 @@ class ApiProxy:
 @contextmanager
 def api_proxy(upstream: str = "") -> Iterator[ApiProxy]:
     """Serve on a free port of 127.0.0.1; without an upstream every response has to be planned."""
-    http = urllib3.PoolManager(maxsize=10)
-    ended = threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # Headers and body are two writes: Nagle's algorithm would wait between them.
-        disable_nagle_algorithm = True
-
+    class Proxy(Handler):
         def respond(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Request(f"{self.command} {self.path}", headers)
             planned = proxy.begin(request)
             try:
-                ended.wait(planned.seconds)
+                self.wait(planned.seconds)
                 status, headers, body = planned.status, {**CORS, **planned.headers}, b""
                 if planned.status:
                     body = planned.body.encode()
@@ -99,17 +94,8 @@ def api_proxy(upstream: str = "") -> Iterator[ApiProxy]:
             finally:
                 proxy.end()
             self.close_connection = planned.cut
-            if not status:
-                return
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            if status != 304:
-                self.send_header("Content-Length", str(len(body) + planned.cut))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_DELETE = do_OPTIONS = respond
+            if status:
+                self.send(status, body, headers, missing_bytes=int(planned.cut))
 
         def forward(self) -> tuple[int, dict[str, str], bytes]:
             headers = {k: v for k, v in self.headers.items() if k.lower() not in HOP_BY_HOP}
@@ -119,22 +105,6 @@ def api_proxy(upstream: str = "") -> Iterator[ApiProxy]:
             kept = {k: v for k, v in response.headers.items() if k.lower() not in HOP_BY_HOP}
             return response.status, kept, response.data
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """A client that has closed its connection is expected."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    proxy = ApiProxy(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with urllib3.PoolManager(maxsize=10) as http, serving(Proxy) as url:
+        proxy = ApiProxy(url)
         yield proxy
-    finally:
-        ended.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
-        http.clear()

@@ -8,7 +8,8 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.support.servers import Handler, serving
 
 # S3 may return fewer than MaxKeys at any time, so each list has its pages.
 PAGE = "max-keys=3&max-uploads=3"
@@ -81,13 +82,9 @@ class FaultyNetwork:
 def faulty_network(upstream_port: int) -> Iterator[FaultyNetwork]:
     """Serve on a free port of 127.0.0.1, in front of that port."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # Headers and body are written apart: Nagle's algorithm would wait 40 ms between them.
-        disable_nagle_algorithm = True
-
-        def response(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    class Faulty(Handler):
+        def respond(self) -> None:
+            body = self.read_body()
             target = self.headers.get("X-Amz-Target", "")
             fault = network.meet(
                 target or f"{self.command} {self.path}", self.path.endswith("?delete")
@@ -108,9 +105,8 @@ def faulty_network(upstream_port: int) -> Iterator[FaultyNetwork]:
                 ):
                     self.close_connection = True
                 else:
-                    self.send(status, response, halved=fault is Fault.HALVE)
-
-        do_GET = do_POST = do_PUT = do_DELETE = response
+                    missing = len(response) // 2 if fault is Fault.HALVE else 0
+                    self.send(status, response[: len(response) - missing], missing_bytes=missing)
 
         def outlives_a_stall(self) -> bool:
             """Wait until released, or until the client has gone; whether it is still there."""
@@ -133,31 +129,12 @@ def faulty_network(upstream_port: int) -> Iterator[FaultyNetwork]:
             finally:
                 upstream.close()
 
-        def send(self, status: int, body: bytes, halved: bool = False) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body[: len(body) // 2] if halved else body)
-            self.close_connection = halved
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, request: object, client_address: object) -> None:
-            """A client that has gone, as one that is killed does, is no error here."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    network = FaultyNetwork(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield network
-    finally:
-        network.released.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Faulty) as url:
+        network = FaultyNetwork(url)
+        try:
+            yield network
+        finally:
+            network.released.set()
 
 
 def failure(fault: Fault, *, is_dynamodb: bool) -> tuple[int, bytes]:

@@ -1,0 +1,29 @@
+"""AWS in the process, by moto: what the API uses, and helpers to look behind it."""
+
+from typing import Any, NamedTuple
+
+from dev.emulated_aws import BUCKET
+
+
+class Aws(NamedTuple):
+    """The emulated AWS in the process: what the API uses, and helpers to look behind it."""
+
+    table: Any
+    s3: Any
+
+    def put_job(self, user_id: str, job_id: int, **attributes: Any) -> None:
+        date = f"2026-01-01 00:00:{job_id:09} UTC"
+        self.table.put_item(Item={"userId": user_id, "jobId": job_id, "date": date} | attributes)
+
+    def put_objects(self, *keys: str) -> None:
+        for key in keys:
+            self.s3.put_object(Bucket=BUCKET, Key=key, Body=b"content")
+
+    def versions(self, prefix: str = "") -> list[str]:
+        """The keys of all versions and delete markers."""
+        page = self.s3.list_object_versions(Bucket=BUCKET, Prefix=prefix)
+        return sorted(v["Key"] for v in page.get("Versions", []) + page.get("DeleteMarkers", []))
+
+    def uploads(self) -> list[str]:
+        page = self.s3.list_multipart_uploads(Bucket=BUCKET)
+        return [upload["Key"] for upload in page.get("Uploads", [])]
