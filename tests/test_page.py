@@ -295,6 +295,68 @@ def test_ten_requests_cost_one_preflight(running: Running, browser: Browser) -> 
     assert running.statuses(LIST_ROUTE)[-10:] == [200] + [304] * 9
 
 
+def test_the_browsers_cache_gives_no_user_the_jobs_of_another(
+    running: Running, browser: Browser, tmp_path: Path
+) -> None:
+    aws, pool, port = running.aws, running.pool, free_port()
+    cognito = aws.client("cognito-idp")
+    create_user(cognito, pool, "next@example.com")
+    next_token = log_in(cognito, pool, "next@example.com")["IdToken"]
+    api = f"http://127.0.0.1:{port}"
+    script = """
+        const [url, token, options, done] = arguments;
+        fetch(url, { headers: token ? { Authorization: token } : {}, ...options })
+          .then(async (got) => [got.status, (await got.text()).includes("job_name")], () => null)
+          .then(done);
+    """
+
+    def fetch(origin: str, url: str, token: str = "", **options: str) -> Any:
+        """What a page of the origin gets: the status and whether jobs are in the body, or None."""
+        browser.driver.get(f"{origin}/icon.svg")
+        return browser.driver.execute_async_script(script, url, token, options)
+
+    with (
+        # By default, pages of any origin may read the responses.
+        local_api(aws, pool.arn, port, tmp_path / "api.log") as process,
+        page_server(api, aws.endpoint, pool.client_id) as page,
+        page_server(api, aws.endpoint, pool.client_id) as other_page,
+    ):
+        wait_for(f"{api}/jobs/list", process)
+        for path, status in (("/jobs/list", 200), (f"/jobs/get?job-id={WITH_IMAGES}", 404)):
+            url = api + path
+            assert fetch(page, url, running.token) == [200, True]
+            # Only a page of the API's own origin can read the cache without a request.
+            for token, cached in ((running.token, [200, True]), (next_token, None), ("", None)):
+                only = {"cache": "only-if-cached", "mode": "same-origin"}
+                assert fetch(api, url, token, **only) == cached
+            for origin in (page, other_page):
+                for token, own in ((next_token, [status, False]), ("", [401, False])):
+                    # Stored again: an error removes it from the cache.
+                    assert fetch(page, url, running.token) == [200, True]
+                    assert fetch(origin, url, token, cache="force-cache") == own
+
+
+def test_a_service_workers_cache_gives_no_user_the_jobs_of_another(
+    running: Running, browser: Browser
+) -> None:
+    """A page and its service worker share their caches, which match requests in the same way."""
+    browser.visit(running.page)
+    script = """
+        const [url, tokens, done] = arguments;
+        const requests = tokens.map(
+          (token) => new Request(url, { headers: token ? { Authorization: token } : {} }),
+        );
+        caches.open("jobs").then(async (cache) => {
+          await cache.put(requests[0], await fetch(requests[0]));
+          const found = await Promise.all(requests.map((request) => cache.match(request)));
+          done(found.map((response) => response?.status));
+        });
+    """
+    tokens = [running.token, "the next user's", ""]
+    statuses = browser.driver.execute_async_script(script, f"{running.proxy.url}/jobs/list", tokens)
+    assert statuses == [200, None, None]
+
+
 def test_a_job_in_progress_is_followed_until_it_is_finished(
     running: Running, browser: Browser
 ) -> None:
