@@ -587,6 +587,24 @@ def test_a_token_that_has_expired_leads_back_to_the_log_in(
     assert browser.seen("#error") == []
 
 
+def test_nothing_of_a_job_is_left_in_the_page_after_a_log_out(
+    running: Running, browser: Browser
+) -> None:
+    pages = [f"{running.page}/{query}#/jobs/{WITH_IMAGES}" for query in ("", "?again")]
+    browser.visit(running.page, token=running.token)
+    for page in pages:
+        browser.driver.get(page)
+        browser.see(f"{JOB} h1", "Grüße aus Köln")
+    browser.press("header button", "Log out")
+    browser.wait(lambda: "Köln" not in browser.driver.page_source, "a page without the job")
+    browser.see(LOGIN)
+    # The browser may have kept the page before this one as it was.
+    browser.driver.back()
+    browser.wait(lambda: browser.driver.current_url == pages[0])
+    browser.wait(lambda: "Köln" not in browser.driver.page_source, "a page without the job")
+    browser.see(LOGIN)
+
+
 def test_an_api_that_cannot_be_reached_is_said_plainly(running: Running, browser: Browser) -> None:
     running.proxy.plan(LIST_ROUTE, Planned(200, '{"jobs": [', cut=True))
     browser.visit(running.page, token=running.token)

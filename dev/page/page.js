@@ -495,7 +495,11 @@ async function refresh(load) {
 
 find("#email").value = config.email;
 find("#password").value = config.password;
-find("#log-out").onclick = () => showLogin("");
+find("#log-out").onclick = () => {
+  sessionStorage.removeItem("token");
+  // A new document has nothing of the user's.
+  location.reload();
+};
 find(".refresh", listView).onclick = () => refresh(loadList);
 find(".refresh", jobView).onclick = () => refresh(loadJob).then(schedulePoll);
 find(".more", listView).onclick = () => showingErrors(loadMore);
@@ -509,4 +513,6 @@ deletion.oncancel = (event) => {
 
 document.onvisibilitychange = poll;
 addEventListener("hashchange", showCurrentView);
+// The browser's back button may lead to the page as it was before a log-out.
+addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
 showCurrentView();
