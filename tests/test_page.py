@@ -145,6 +145,12 @@ class Browser:
         """Wait until so many jobs are listed."""
         self.wait(lambda: len(self.job_ids()) == count)
 
+    def saved(self, name: str) -> bytes:
+        """The bytes of a download. The browser first makes an empty file of that name."""
+        path = self.downloads / name
+        self.wait(lambda: path.exists() and path.stat().st_size > 0, f"the download {name!r}")
+        return path.read_bytes()
+
     def messages(self) -> list[str]:
         """What the console says since the last time."""
         entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]  # selenium's
@@ -404,9 +410,7 @@ def test_a_file_is_saved_under_its_original_name(running: Running, browser: Brow
     browser.visit(running.page, f"#/jobs/{WITH_IMAGES}", running.token)
     for name in ("Grüße aus Köln.png", "東京の夜.png"):
         browser.press(f"[aria-label='Download {name}']")
-        saved = browser.downloads / name
-        browser.wait(saved.exists)
-        assert saved.read_bytes().startswith(b"\x89PNG")
+        assert browser.saved(name).startswith(b"\x89PNG")
     browser.see(JOB)
 
 
@@ -414,7 +418,7 @@ def test_a_file_of_a_folder_is_saved(running: Running, browser: Browser) -> None
     running.put_job(21, demo.Job("queued", "With folders", ["photos/beach.png"]))
     browser.visit(running.page, "#/jobs/21", running.token)
     browser.press("[aria-label='Download photos/beach.png']")
-    browser.wait((browser.downloads / "photos_beach.png").exists)
+    browser.saved("photos_beach.png")
     running.table.delete_item(Key={"userId": running.alice, "jobId": 21})
 
 
@@ -428,7 +432,7 @@ def test_a_download_arrives_long_after_the_click(running: Running, browser: Brow
         if planned == [busy]:
             browser.see("#status", "Busy. Trying again in ")
         browser.see("#status", "“garden.png” is being downloaded.")
-        browser.wait((browser.downloads / "garden.png").exists)
+        browser.saved("garden.png")
     assert len(browser.driver.window_handles) == 1
 
 
