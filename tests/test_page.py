@@ -44,7 +44,7 @@ if not (CHROMIUM and DRIVER) and "CI" not in os.environ:
 
 ALICE = "alice@example.com"
 AXE = "axe-core@4.14.1"
-WAIT_SECONDS = 10
+WAIT_SECONDS = 30
 FAILED_IN_PART, WITH_IMAGES, QUEUED = 6, 7, 10
 LOGIN, LIST, JOB = "#log-in", "#list", "#job"
 LIST_ROUTE, GET, URL = "GET /jobs/list", "GET /jobs/get", "GET /jobs/get-object-url"
