@@ -12,7 +12,7 @@ import pytest
 
 from dev.package import ROOT
 from tests.support.api_proxy import ApiProxy, Planned, api_proxy
-from tests.test_deploy import inline_commands
+from tests.support.commands import inline_commands
 
 PAGE = ROOT / "dev" / "page"
 LIST, GET, URL = "GET /jobs/list", "GET /jobs/get", "GET /jobs/get-object-url"

@@ -20,9 +20,9 @@ import yaml
 
 from dev.package import ROOT
 from dev.processes import free_port
+from tests.support.commands import inline_commands
 from tests.support.events import ENVIRON
 from tests.support.scripted_server import HANG_UP, Scripted, scripted_server
-from tests.test_deploy import inline_commands
 from tests.test_run import HOSTILE, REFUSED, children, is_alive, paste, run_code
 
 CHALICE = Path(sys.executable).parent / "chalice"

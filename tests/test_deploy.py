@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from dev.emulated_aws import emulated_aws
 from dev.package import ROOT
-from tests.test_load import uvx
+from tests.support.commands import documented_commands, environment, inline_commands, uvx
 
 
 def make_deploy(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -26,28 +26,6 @@ def make_deploy(*arguments: str, **environ: str) -> subprocess.CompletedProcess[
         text=True,
         check=False,
     )
-
-
-def documented_commands(document: Path) -> list[str]:
-    """The commands in a document's fenced blocks: after a prompt, if the block has one."""
-    fenced = re.compile(r"^ *(```|~~~)(\w*)\n(.*?)^ *\1", re.DOTALL | re.MULTILINE)
-    lines: list[str] = []
-    for _, language, block in fenced.findall(document.read_text()):
-        if language not in ("html", "js", "json", "mermaid", "ts", "tsx"):
-            typed = re.findall(r"^\$ (.+)", block, re.MULTILINE) or block.splitlines()
-            lines += [line.partition("  #")[0].rstrip() for line in typed if line]
-    return lines
-
-
-def inline_commands(document: Path) -> list[str]:
-    """The commands in a document's sentences that have an argument, not only a subcommand."""
-    text = re.sub("```.*?```", "", document.read_text(), flags=re.DOTALL)
-    return re.findall(r"`((?:aws|chalice|make|npx|rm|sam|\.venv/bin/\w+) [^`\s]+ [^`]+)`", text)
-
-
-def environment(folder: Path | str) -> list[str]:
-    """Arguments of make: this virtual environment, even if the Makefile did not make it."""
-    return [f"VENV={folder}", f"--old-file={folder}/installed"]
 
 
 @pytest.mark.skipif(

@@ -26,8 +26,8 @@ from dev.emulated_aws import (
     emulated_aws,
     log_in,
 )
+from tests.support.commands import load
 from tests.support.lambda_instance import SOAK
-from tests.test_load import load
 
 # What the tests send requests to; CloudFormation itself creates more.
 SERVICES = "apigateway,cloudformation,cognito-idp,dynamodb,iam,logs,s3"

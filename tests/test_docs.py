@@ -21,11 +21,15 @@ from chalicelib.errors import ConfigError
 from dev.emulated_aws import REGION, emulated_aws, properties
 from dev.package import ROOT
 from dev.processes import free_port
+from tests.support.commands import (
+    documented_commands,
+    environment,
+    inline_commands,
+    read_until_ready,
+    uvx,
+)
 from tests.support.events import ENVIRON
-from tests.test_deploy import documented_commands, environment, inline_commands
-from tests.test_load import uvx
 from tests.test_promises import states
-from tests.test_run import read_until_ready
 
 AWS_CLI = "awscli==1.46.3"
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "SECURITY.md"]

@@ -1,11 +1,7 @@
 """Many callers at once, and many calls of one instance: clean answers, and nothing that grows."""
 
-import csv
 import gc
-import json
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -13,6 +9,7 @@ import pytest
 from chalice.app import Chalice
 
 from chalicelib import api, aws
+from tests.support.commands import load
 from tests.support.events import ALICE
 from tests.support.lambda_instance import SOAK, Invocation, invoke
 from tests.support.scripted_server import Scripted, scripted_server
@@ -23,31 +20,6 @@ __all__ = ["running"]  # a fixture
 
 CALLS = 10_000 if SOAK else 2_000
 WARM_UP = 500
-LOCUST = "locust==2.47.0"
-CALLERS = 8
-BIN = Path(sys.executable).parent
-
-
-def uvx(package: str, *command: str) -> list[str]:
-    """The command, of a package in an environment of its own, as its dependencies are many."""
-    options = ["--quiet", "--system-certs", "--python", str(BIN / "python"), "--from", package]
-    return [str(BIN / "uvx"), *options, *command]
-
-
-def load(url: str, tokens: dict[str, str], seconds: int, folder: Path) -> set[str]:
-    """Call all routes below the URL by locust; each "<route> <status>" that came back.
-
-    tokens: a user's id to their ID token. Prints throughput, percentiles and errors, and fails if
-    any response is wrong (tests/locustfile.py).
-    """
-    command = uvx(LOCUST, "locust", "--locustfile", str(Path(__file__).parent / "locustfile.py"))
-    command += ["--headless", "--only-summary", "--host", url]
-    command += ["--users", str(CALLERS), "--spawn-rate", str(CALLERS), "--run-time", str(seconds)]
-    command += ["--csv", str(folder / "load")]
-    environ = os.environ | {"JOBS_API_TOKENS": json.dumps(tokens)}
-    assert subprocess.run(command, env=environ).returncode == 0
-    with (folder / "load_stats.csv").open() as lines:
-        return {line["Name"] for line in csv.DictReader(lines)}
 
 
 @pytest.mark.skipif(not SOAK, reason="a minute: make test SOAK=1")

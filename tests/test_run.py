@@ -25,6 +25,7 @@ import urllib3
 from dev.emulated_aws import PASSWORD
 from dev.processes import free_port
 from dev.run import chosen_port
+from tests.support.commands import read_until_ready
 
 ROOT = Path(__file__).parent.parent
 READY_SECONDS = 60
@@ -50,17 +51,6 @@ def start(port: int | str, **environ: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
-
-
-def read_until_ready(process: subprocess.Popen[str]) -> list[str]:
-    """Its lines up to the last that says what can be called."""
-    lines: list[str] = []
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.append(line.rstrip("\n"))
-        if line.startswith("Ctrl-C ends "):
-            return lines
-    raise AssertionError("\n".join(lines))
 
 
 def paste(command: str) -> str:

@@ -1,4 +1,4 @@
-"""Callers of the API, for locust: test_load.load() starts it.
+"""Callers of the API, for locust: commands.load() starts it.
 
 JOBS_API_TOKENS: a JSON object of user ids and their ID tokens; a caller is one of them throughout.
 """

@@ -1,0 +1,73 @@
+"""Commands: those that the documents show, and how the tests run some of them."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from dev.package import ROOT
+
+BIN = Path(sys.executable).parent
+LOCUST = "locust==2.47.0"
+CALLERS = 8
+
+
+def documented_commands(document: Path) -> list[str]:
+    """The commands in a document's fenced blocks: after a prompt, if the block has one."""
+    fenced = re.compile(r"^ *(```|~~~)(\w*)\n(.*?)^ *\1", re.DOTALL | re.MULTILINE)
+    lines: list[str] = []
+    for _, language, block in fenced.findall(document.read_text()):
+        if language not in ("html", "js", "json", "mermaid", "ts", "tsx"):
+            typed = re.findall(r"^\$ (.+)", block, re.MULTILINE) or block.splitlines()
+            lines += [line.partition("  #")[0].rstrip() for line in typed if line]
+    return lines
+
+
+def inline_commands(document: Path) -> list[str]:
+    """The commands in a document's sentences that have an argument, not only a subcommand."""
+    text = re.sub("```.*?```", "", document.read_text(), flags=re.DOTALL)
+    return re.findall(r"`((?:aws|chalice|make|npx|rm|sam|\.venv/bin/\w+) [^`\s]+ [^`]+)`", text)
+
+
+def environment(folder: Path | str) -> list[str]:
+    """Arguments of make: this virtual environment, even if the Makefile did not make it."""
+    # The Makefile's own is relative to the checkout, whose path may have a space.
+    folder = Path(folder)
+    folder = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
+    return [f"VENV={folder}", f"--old-file={folder}/installed"]
+
+
+def uvx(package: str, *command: str) -> list[str]:
+    """The command, of a package in an environment of its own, as its dependencies are many."""
+    options = ["--quiet", "--system-certs", "--python", str(BIN / "python"), "--from", package]
+    return [str(BIN / "uvx"), *options, *command]
+
+
+def read_until_ready(process: subprocess.Popen[str]) -> list[str]:
+    """The lines of `make run` up to the last one, which says how to end it."""
+    lines: list[str] = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line.rstrip("\n"))
+        if line.startswith("Ctrl-C ends "):
+            return lines
+    raise AssertionError("\n".join(lines))
+
+
+def load(url: str, tokens: dict[str, str], seconds: int, folder: Path) -> set[str]:
+    """Call all routes below the URL by locust; each "<route> <status>" that came back.
+
+    tokens: a user's id to their ID token. Prints throughput, percentiles and errors, and fails if
+    any response is wrong (locustfile.py).
+    """
+    command = uvx(LOCUST, "locust", "--locustfile", str(Path(__file__).parent / "locustfile.py"))
+    command += ["--headless", "--only-summary", "--host", url]
+    command += ["--users", str(CALLERS), "--spawn-rate", str(CALLERS), "--run-time", str(seconds)]
+    command += ["--csv", str(folder / "load")]
+    environ = os.environ | {"JOBS_API_TOKENS": json.dumps(tokens)}
+    assert subprocess.run(command, env=environ).returncode == 0
+    with (folder / "load_stats.csv").open() as lines:
+        return {line["Name"] for line in csv.DictReader(lines)}
