@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dev.package import ROOT
+from tests.support import ROOT
 
 BIN = Path(sys.executable).parent
 LOCUST = "locust==2.47.0"
