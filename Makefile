@@ -39,10 +39,9 @@ bench: $(INSTALLED)
 audit: $(INSTALLED)
 	$(BIN)/pip-audit --strict --no-deps --disable-pip -r requirements.txt
 
-# Secrets in tracked files, except the examples listed in .secrets.baseline. It also fails if their
-# line numbers have changed, and updates them in the file: review and commit it.
+# Secrets in tracked files. An example's line ends with the comment "pragma: allowlist secret".
 secrets: $(INSTALLED)
-	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
+	@files=$$(git ls-files) && $(BIN)/detect-secrets-hook --no-verify $$files
 
 package: $(INSTALLED)
 	$(BIN)/python -m dev.package

@@ -17,7 +17,7 @@ from dev.processes import Process, child, free_port, wait_for
 REGION = "eu-central-1"
 TABLE = "job-requests"
 BUCKET = "job-files"
-PASSWORD = "Demo-Passw0rd"
+PASSWORD = "Demo-Passw0rd"  # pragma: allowlist secret
 # No other: ministack has no authentication, and its Lambda service runs any code.
 SERVICES = ("cognito-idp", "dynamodb", "s3")
 

@@ -105,7 +105,7 @@ def test_a_missing_variable_is_named_with_what_it_must_be_and_where_it_is_set(
         ("AWS_ENDPOINT_URL", "http://mini_stack:4566"),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566/a//b"),
         ("AWS_ENDPOINT_URL_DYNAMODB", "localhost"),
-        ("AWS_ENDPOINT_URL_S3", "http://user:secret@127.0.0.1"),
+        ("AWS_ENDPOINT_URL_S3", "http://user:secret@127.0.0.1"),  # pragma: allowlist secret
     ],
 )
 def test_a_bad_variable_is_named_with_what_it_was(name: str, value: str) -> None:
