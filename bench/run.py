@@ -1,8 +1,8 @@
 """`make bench`: this API compared with the usual boto3 way (bench/boto3_way) and with bare Chalice.
 
-Prints a table of ratios, writes it to results.md and results.svg, and exits non-zero if a ratio is
-below its goal. Both are packaged first, which needs a package registry. Everything runs on one
-machine against one stub of AWS, in alternating rounds: only the ratios carry over.
+Prints tables, writes them to results.md, and exits non-zero if a ratio is below its goal. Both are
+packaged first, which needs a package registry. Everything runs on one machine against one stub of
+AWS, in alternating rounds: only the ratios carry over.
 """
 
 # Child processes, and a stub of its own on 127.0.0.1, are its purpose.
@@ -116,8 +116,6 @@ def main() -> None:
     text = report.markdown(rows, sizes, ROUNDS)
     print(text)
     (ROOT / "bench" / "results.md").write_text(text)
-    (ROOT / "bench" / "results.svg").write_text(report.svg(rows))
-    (ROOT / "bench" / "growth.svg").write_text(report.growth_svg(sizes))
     missed = [f"{row.title}: the goal is {row.goal}." for row in rows if row.falls_short]
     if wrong := missed + report.steeper(sizes):
         sys.exit("\n".join(wrong))
