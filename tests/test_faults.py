@@ -204,7 +204,7 @@ def check(response: Response, request: Invocation, had: Job, has: Job) -> None:
     if response.status == 200:
         assert has == NOTHING
     if has.versions or has.uploads:
-        assert has.entry == had.entry
+        assert has.entry == had.entry, f"files outlived their entry: {has}"
     assert set(has.versions) <= set(had.versions)
     assert set(has.uploads) <= set(had.uploads)
 
@@ -253,7 +253,7 @@ def test_a_file_never_outlives_its_entry_wherever_the_lambda_dies(
             instance.kill()
         has = world.job()
         if has.versions or has.uploads:
-            assert has.entry
+            assert has.entry, f"files outlived their entry: {has}"
         assert set(has.versions) <= set(had.versions)
         world.network.plan()
         assert invoke(app, DELETE).status == 200

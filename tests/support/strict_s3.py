@@ -57,8 +57,8 @@ class StrictS3:
         self.order: Any = SortedDict()
         self.uploads: dict[tuple[str, str], None] = {}
         self.entry = True
-        # Whether the entry was there whenever a file was: the promise of the API.
-        self.kept_promise = True
+        # What was left when the entry was deleted: nothing, as the API promises.
+        self.outlived: list[str] = []
         self.requests: list[str] = []
         # Operations that were in progress at the same time.
         self.concurrent: set[frozenset[str]] = set()
@@ -124,7 +124,7 @@ class StrictS3:
                     status = self.on_abort((key, query["uploadId"]))
                     return (204, "") if status == 204 else error(status, "NoSuchUpload")
                 case "DeleteItem":
-                    self.kept_promise &= not (self.versions or self.uploads)
+                    self.outlived += self.below("")
                     self.entry = False
                     return 200, "{}"
         raise AssertionError(f"{operation} is not a request that a delete needs")
