@@ -112,13 +112,18 @@ def test_the_cause_says_what_is_wrong_with_a_response(
     assert str(raised.value.__cause__) == cause
 
 
-def test_a_failure_that_stays_is_a_503_after_four_attempts(connect: Connect) -> None:
+def test_a_failure_that_stays_is_a_503_after_four_attempts_with_growing_pauses(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(aws, "pause_or_end", lambda seconds, *_: pauses.append(seconds))
     with (
         scripted_server(error(500, "InternalServerError")) as server,
         pytest.raises(ApiError, match="busy") as raised,
     ):
         get_item(connect(server.url))
     assert len(server.requests) == 4
+    assert pauses == [0.2, 0.4, 0.8]
     assert isinstance(raised.value.__cause__, ClientError)
 
 
