@@ -87,6 +87,12 @@ def invoke(app: Chalice) -> Invoke:
     return invoke
 
 
+@pytest.fixture
+def one_window(app: Chalice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No URL window ends between two requests: it is 2026-01-07 12:02:30 UTC."""
+    monkeypatch.setattr("app.time.time", lambda: 1_767_787_350)
+
+
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make package` writes, once for all workers of a run."""

@@ -289,7 +289,7 @@ def every_request(job_id: int) -> list[Invocation]:
 
 
 @pytest.fixture
-def both(emulated: Aws, credentials: None) -> None:
+def both(emulated: Aws, credentials: None, one_window: None) -> None:
     """Alice and Bob with a job each, which the other has not: 1 and 2; and both have 3 and 4."""
     for user, job_ids in ((ALICE, (1, 3, 4)), (BOB, (2, 3, 4))):
         for job_id in job_ids:

@@ -46,7 +46,7 @@ CORS = {
 NAMES = {"b.png": "Grüße.png", "a.png": "東京.png", "broken.png": "x.png"}
 
 
-pytestmark = pytest.mark.usefixtures("credentials")
+pytestmark = pytest.mark.usefixtures("credentials", "one_window")
 
 
 def put_finished_job(emulated: Aws, job_id: int = 1, **attributes: Any) -> None:
@@ -572,11 +572,8 @@ def test_objects_without_results_are_no_reason_for_another_page(
     assert "next_cursor" not in response.json
 
 
-def test_urls_expire_when_the_response_says(
-    emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_urls_expire_when_the_response_says(emulated: Aws, invoke: Invoke) -> None:
     put_finished_job(emulated)
-    monkeypatch.setattr("app.time.time", lambda: 1_767_787_350)  # 2026-01-07 12:02:30 UTC
     object_url = {"job-id": "1", "object-uuid": "a.png"}
     for path, query in (("/jobs/get", {"job-id": "1"}), ("/jobs/get-object-url", object_url)):
         assert invoke("GET", path, query).json["expires_at"] == "2026-01-07T13:05:00Z"
@@ -811,7 +808,6 @@ def test_a_jobs_tag_changes_with_the_page_and_the_settings(
     emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     put_finished_job(emulated, failedToProcess={})
-    monkeypatch.setattr("app.time.time", lambda: 1_700_000_100)
     monkeypatch.setattr("chalicelib.paging.MAX_BYTES_OF_ROWS", 1)
     first = invoke("GET", "/jobs/get", {"job-id": "1"})
     etag = first.headers["ETag"]
@@ -829,7 +825,6 @@ def test_a_jobs_tag_changes_with_the_credentials_that_sign_its_urls(
 ) -> None:
     """URLs end with the credentials that signed them: a 304 would keep the old ones."""
     put_finished_job(emulated)
-    monkeypatch.setattr("app.time.time", lambda: 1_700_000_100)
     etag = invoke("GET", "/jobs/get", {"job-id": "1"}).headers["ETag"]
     assert invoke("GET", "/jobs/get", {"job-id": "1"}).headers["ETag"] == etag
     monkeypatch.setenv(name, "ANOTHER")
