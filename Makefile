@@ -9,7 +9,7 @@ SAM_CLI := 1.170.0
 # The developer's shell has no say in what Python imports.
 unexport PYTHONPATH
 
-.PHONY: run test mutants soak bench package golden deploy audit secrets
+.PHONY: run test mutants soak bench package golden deploy audit pins secrets
 
 run: $(INSTALLED)
 	@$(BIN)/python -E -m dev.run
@@ -38,6 +38,13 @@ bench: $(INSTALLED)
 # Known vulnerabilities of what Lambda gets, from an advisory database on the network.
 audit: $(INSTALLED)
 	$(BIN)/pip-audit --strict --no-deps --disable-pip -r requirements.txt
+
+# Compiles requirements-dev.in; with UPGRADE=1 it also renews what that does not name. pip,
+# setuptools and wheel stay those of the virtual environment.
+pins: $(INSTALLED)
+	$(BIN)/uv pip compile --quiet --system-certs --python-version 3.11 --no-annotate \
+		$(if $(UPGRADE),--upgrade) $(addprefix --no-emit-package ,pip setuptools wheel) \
+		requirements-dev.in -o requirements-dev.txt
 
 # Secrets in tracked files. An example's line ends with the comment "pragma: allowlist secret".
 secrets: $(INSTALLED)
