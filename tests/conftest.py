@@ -26,10 +26,13 @@ from dev.emulated_aws import (
 )
 from tests.support import openapi
 from tests.support.events import ENVIRON, Context, Invoke, Response, lambda_event
+from tests.support.lambda_instance import SOAK
 from tests.support.moto_aws import Aws
 
 # Here, before any test module: boto3, urllib and child processes read the environment.
 ignore_shell()
+if SOAK:
+    os.environ["PYTEST_TIMEOUT"] = "0"
 
 # The files that take longest, first: so no process works on one while the others are done.
 LONGEST = ("test_page", "test_faults", "test_hostile", "test_deletion", "test_run", "test_api_js")
