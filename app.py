@@ -72,8 +72,8 @@ def list_jobs(request: JobsRequest) -> Response:
 
     scope = (deployment_id, request.user_id, "list", settings.job_list_index)
     is_position = partial(jobs.is_position, settings=settings)
-    position = paging.decode_cursor(request.cursor(), is_position, *scope)
-    limit = request.limit()
+    position = paging.decode_cursor(request.text("cursor"), is_position, *scope)
+    limit = request.number("limit") or None
     db = aws.Client("dynamodb", settings, request.seconds_left)
     items = jobs.list_jobs(db, settings, request.user_id, position, limit)
     rows, next_position = paging.fill_page(
@@ -94,9 +94,9 @@ def get_job(request: JobsRequest) -> Response:
     """One job in full, with presigned URLs of its results once it has succeeded."""
     from chalicelib import files, jobs, urls
 
-    job_id, with_object_urls = request.job_id(), request.include_object_urls()
+    job_id, with_object_urls = request.job_id(), request.text("include") == "object-urls"
     scope = (deployment_id, request.user_id, "get", str(job_id), str(with_object_urls))
-    position = paging.decode_cursor(request.cursor(), lambda names: len(names) == 1, *scope)
+    position = paging.decode_cursor(request.text("cursor"), lambda names: len(names) == 1, *scope)
     db = aws.Client("dynamodb", settings, request.seconds_left)
     item = jobs.get_job(db, settings, request.user_id, job_id)
     credentials = aws.credentials()
@@ -145,7 +145,7 @@ def get_object_url(request: JobsRequest) -> Response:
     """A presigned URL of one object, made without a request to AWS; the object may not exist."""
     from chalicelib import files, urls
 
-    key = files.object_key(request.user_id, request.job_id(), request.object_uuid())
+    key = files.object_key(request.user_id, request.job_id(), request.text("object-uuid"))
     download_as = request.download_as()
     signed_at = urls.window_start(time.time(), settings)
     sign = urls.signer(settings, aws.region(settings), aws.credentials(), signed_at)

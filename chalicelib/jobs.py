@@ -9,7 +9,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from chalicelib.config import Settings
-from chalicelib.errors import ApiError
+from chalicelib.request import parameter_error
 
 # An item or attribute as DynamoDB's JSON has it, e.g. {"jobId": {"N": "1"}}.
 Item = dict[str, Any]
@@ -109,7 +109,7 @@ def get_job(db: Any, settings: Settings, user_id: str, job_id: int) -> Item:
     key = _key(user_id, job_id)
     found = db.get_item(TableName=settings.job_requests_table, Key=key, ConsistentRead=True)
     if "Item" not in found:
-        raise ApiError(404, "The job does not exist", "job-id: number")
+        raise parameter_error("job-id", "The job does not exist", 404)
     item: Item = found["Item"]
     return item
 

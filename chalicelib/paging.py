@@ -9,7 +9,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from chalicelib.errors import ApiError
+from chalicelib.request import parameter_error
 
 # Lambda's response may be 6,291,556 bytes ("Lambda quotas"). A body gets 6,000,000 of them, and
 # 8,000 of these are for what surrounds the rows, mainly the cursor.
@@ -63,13 +63,13 @@ def encode_cursor(position: list[str], *scope: str) -> str:
 
 
 def decode_cursor(
-    cursor: str | None, is_position: Callable[[list[str]], bool], *scope: str
+    cursor: str, is_position: Callable[[list[str]], bool], *scope: str
 ) -> list[str] | None:
-    """The position in a cursor; None for no cursor.
+    """The position in a cursor; None for an empty text.
 
     Raises ApiError (400) for a cursor that was not issued for exactly this scope.
     """
-    if cursor is None:
+    if not cursor:
         return None
     try:
         decoded = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
@@ -84,8 +84,7 @@ def decode_cursor(
                         return texts
     except (ValueError, RecursionError):
         pass
-    expected = "the next_cursor of a response to the same request"
-    raise ApiError(400, f"cursor must be {expected}", "cursor: string")
+    raise parameter_error("cursor")
 
 
 def _tag(payload: bytes, scope: tuple[str, ...]) -> bytes:

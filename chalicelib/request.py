@@ -2,7 +2,7 @@
 
 import re
 from posixpath import splitext
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalice.app import Request
 
@@ -10,19 +10,55 @@ from chalicelib.errors import ApiError
 
 # C0 and C1 control characters, and lone surrogates, which have no UTF-8.
 _NOT_PRINTABLE = r"\x00-\x1f\x7f-\x9f\ud800-\udfff"
-# Compiled here, as re.fullmatch takes longer to find a pattern again than to match it.
-_OBJECT_NAME = re.compile(rf"[^/\\{_NOT_PRINTABLE}]{{1,255}}")
 _USER_ID = re.compile("[A-Za-z0-9_:-]{1,128}")
-# Not more, since int() raises ValueError above 4,300 digits.
-_DIGITS = re.compile("[0-9]{1,16}")
+# Not more digits, since int() raises ValueError above 4,300.
+_NUMBER = re.compile("0*[1-9][0-9]{0,15}")
+
+
+class Parameter(NamedTuple):
+    """A query parameter: its type, its routes (below /jobs/), and what its value must be."""
+
+    type: str
+    routes: tuple[str, ...]
+    rule: re.Pattern[str] = _NUMBER
+    expected: str = "a whole number from 1 to {maximum}"
+    maximum: int = 0
+    required: bool = False
+
+
+PARAMETERS = {
+    # Up to the largest whole number that JavaScript holds exactly.
+    "job-id": Parameter(
+        "number", ("get", "get-object-url", "delete"), maximum=2**53 - 1, required=True
+    ),
+    # Usually `<uuid>.<ext>`, never a path.
+    "object-uuid": Parameter(
+        "string",
+        ("get-object-url",),
+        re.compile(rf"(?!\.{{1,2}}\Z)[^/\\{_NOT_PRINTABLE}]{{1,255}}"),
+        "the name of an object: 1 to 255 characters, without control characters, / and \\, and not "
+        ". or ..",
+        required=True,
+    ),
+    "limit": Parameter("number", ("list",), maximum=1000),
+    "cursor": Parameter(
+        "string",
+        ("list", "get"),
+        re.compile("[A-Za-z0-9_-]+"),
+        "the next_cursor of a response to the same request",
+    ),
+    "download-as": Parameter(
+        "string",
+        ("get-object-url",),
+        re.compile(r"(?s)(?=.*\S).{1,1024}"),
+        "a file name of 1 to 1024 characters that is not blank",
+    ),
+    "include": Parameter("string", ("get",), re.compile("object-urls"), "object-urls"),
+}
 
 
 class JobsRequest:
-    """One request of one authenticated user.
-
-    user_id comes from the verified claims only. Each method reads one parameter and raises
-    ApiError (400) if its value is not valid. The members of `log` go into the log line.
-    """
+    """One request of one authenticated user; the members of `log` go into the log line."""
 
     def __init__(self, request: Request) -> None:
         self.log: dict[str, Any] = request.context.setdefault("log", {})
@@ -33,33 +69,9 @@ class JobsRequest:
         self._lambda_context: Any = request.lambda_context
 
     def job_id(self) -> int:
-        """The job's id, 1 to 2^53 - 1: the largest whole number that JavaScript holds exactly."""
-        parameter = "job-id: number"
-        job_id = _whole_number(parameter, self._required(parameter, "job_id"), maximum=2**53 - 1)
-        self.log["job_id"] = job_id
+        """The job's id, for the log line too."""
+        job_id = self.log["job_id"] = self.number("job-id")
         return job_id
-
-    def object_uuid(self) -> str:
-        """The object's name below the job's prefix, usually `<uuid>.<ext>`; never a path."""
-        parameter = "object-uuid: string"
-        name = self._required(parameter, "object_uuid")
-        if name in (".", "..") or not _OBJECT_NAME.fullmatch(name):
-            expected = (
-                "the name of an object: 1 to 255 characters, without control characters, / and \\, "
-                "and not . or .."
-            )
-            raise _not_valid(parameter, expected)
-        return name
-
-    def limit(self) -> int | None:
-        """The maximum number of jobs to return, 1 to 1000; None for all."""
-        parameter = "limit: number"
-        digits = self._optional(parameter)
-        return None if digits is None else _whole_number(parameter, digits, maximum=1000)
-
-    def cursor(self) -> str | None:
-        """The cursor as it was sent; paging.decode_cursor verifies it. None for the first page."""
-        return self._optional("cursor: string")
 
     def download_as(self) -> str | None:
         """The file name to save the object under; None to show it.
@@ -67,21 +79,29 @@ class JobsRequest:
         Any stored file name is valid. Slashes, backslashes and control characters are replaced by
         `_`, and a name of more than 240 bytes in UTF-8 is cut before its extension.
         """
-        parameter = "download-as: string"
-        name = self._optional(parameter)
-        if name is None:
-            return None
-        if not name.strip() or len(name) > 1024:
-            raise _not_valid(parameter, "a file name of 1 to 1024 characters that is not blank")
-        return _cut(re.sub(rf"[/\\{_NOT_PRINTABLE}]", "_", name), max_bytes=240)
+        name = self.text("download-as")
+        return _cut(re.sub(rf"[/\\{_NOT_PRINTABLE}]", "_", name), max_bytes=240) if name else None
 
-    def include_object_urls(self) -> bool:
-        """Whether to include the URL of each object."""
-        parameter = "include: string"
-        include = self._optional(parameter)
-        if include not in (None, "object-urls"):
-            raise _not_valid(parameter, "object-urls")
-        return include is not None
+    def number(self, name: str) -> int:
+        """The parameter's value; 0 if it is absent. Raises ApiError (400)."""
+        number = int(self.text(name).lstrip("0") or 0)
+        if number > PARAMETERS[name].maximum:
+            raise parameter_error(name)
+        return number
+
+    def text(self, name: str) -> str:
+        """The parameter's value; an empty string if it is absent. Raises ApiError (400)."""
+        parameter = PARAMETERS[name]
+        # A required parameter can be spelt with _ too.
+        names = {name, name.replace("-", "_")} if parameter.required else {name}
+        values = [value for key in names for value in self._query.get(key, ())]
+        if len(values) > 1:
+            raise parameter_error(name, f"The {name} query parameter must be given once")
+        if parameter.required and not "".join(values).strip():
+            raise parameter_error(name, f"The {name} query parameter is missing")
+        if values and not parameter.rule.fullmatch(values[0]):
+            raise parameter_error(name)
+        return values[0] if values else ""
 
     def matches(self, etag: str) -> bool:
         """Whether If-None-Match has the tag, by weak comparison (RFC 9110, section 13.1.2)."""
@@ -92,41 +112,16 @@ class JobsRequest:
         """The seconds until Lambda ends this request."""
         return float(self._lambda_context.get_remaining_time_in_millis()) / 1000
 
-    def _required(self, parameter: str, alias: str) -> str:
-        value = self._optional(parameter, alias)
-        if value is None or not value.strip():
-            raise ApiError(400, f"The {_name(parameter)} query parameter is missing", parameter)
-        return value
 
-    def _optional(self, parameter: str, *aliases: str) -> str | None:
-        """The parameter's value, which may be blank; None if the parameter is absent."""
-        name = _name(parameter)
-        values = [value for key in (name, *aliases) for value in self._query.get(key, ())]
-        if len(values) > 1:
-            raise ApiError(400, f"The {name} query parameter must be given once", parameter)
-        return values[0] if values else None
-
-
-def _name(parameter: str) -> str:
-    return parameter.partition(":")[0]
-
-
-def _not_valid(parameter: str, expected: str) -> ApiError:
-    return ApiError(400, f"{_name(parameter)} must be {expected}", parameter)
-
-
-def _whole_number(parameter: str, text: str, maximum: int) -> int:
-    """Parse ASCII digits as a number from 1 to maximum. Raises ApiError (400)."""
-    digits = text.lstrip("0")
-    if not _DIGITS.fullmatch(digits) or int(digits) > maximum:
-        raise _not_valid(parameter, f"a whole number from 1 to {maximum}")
-    return int(digits)
+def parameter_error(name: str, message: str = "", status: int = 400) -> ApiError:
+    """An error that is about a parameter: that it is not valid, if there is no message."""
+    parameter = PARAMETERS[name]
+    message = message or f"{name} must be {parameter.expected.format(maximum=parameter.maximum)}"
+    return ApiError(status, message, f"{name}: {parameter.type}")
 
 
 def _cut(file_name: str, max_bytes: int) -> str:
     """The file name, cut before its extension and between characters to max_bytes in UTF-8."""
-    if len(file_name.encode()) <= max_bytes:
-        return file_name
     stem, extension = splitext(file_name)
     if len(extension.encode()) > max_bytes // 2:
         # What follows the last dot is not an extension.

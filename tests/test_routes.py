@@ -14,6 +14,7 @@ import pytest
 
 from chalicelib import aws
 from chalicelib.config import Settings
+from chalicelib.request import PARAMETERS, parameter_error
 from dev.emulated_aws import BUCKET, TABLE
 from tests.support.events import (
     ALICE,
@@ -128,16 +129,50 @@ def refused(parameter: str, message: str) -> dict[str, str]:
     return {"message": message, "affected_query_parameter": parameter}
 
 
-@pytest.mark.parametrize(("method", "path", "query"), ROUTES[1:])
-@pytest.mark.parametrize("missing", [{}, {"job-id": ""}, {"job-id": " "}, {"job_id": ""}])
-def test_a_missing_job_id_gets_400(
-    method: str, path: str, query: dict[str, str], missing: dict[str, str], invoke: Invoke
+# Each parameter of each route.
+each_parameter = pytest.mark.parametrize(
+    ("name", "method", "path", "query"),
+    [
+        (name, method, path, query)
+        for name, parameter in PARAMETERS.items()
+        for method, path, query in ROUTES
+        if path.removeprefix("/jobs/") in parameter.routes
+    ],
+)
+
+
+@each_parameter
+def test_a_parameter_that_is_blank_or_missing_gets_400_unless_it_is_optional(
+    name: str, method: str, path: str, query: dict[str, str], emulated: Aws, invoke: Invoke
 ) -> None:
-    others = {name: value for name, value in query.items() if name != "job-id"}
-    response = invoke(method, path, others | missing)
-    assert response.status == 400
-    assert response.json == refused("job-id: number", "The job-id query parameter is missing")
-    check_headers(response)
+    emulated.put_job(ALICE, 1)
+    others = {other: value for other, value in query.items() if other != name}
+    blank = [{name: ""}, {name: " "}]
+    error = parameter_error(name)
+    if PARAMETERS[name].required:
+        error = parameter_error(name, f"The {name} query parameter is missing")
+        blank += [{}, {name.replace("-", "_"): ""}]
+    else:
+        assert invoke(method, path, others).status == 200
+    for given in blank:
+        response = invoke(method, path, others | given)
+        assert (response.status, response.json) == (400, refused(error.parameter, str(error)))
+        check_headers(response)
+
+
+@each_parameter
+def test_a_parameter_given_twice_or_in_both_spellings_gets_400(
+    name: str, method: str, path: str, query: dict[str, str], invoke: Invoke
+) -> None:
+    others = {other: value for other, value in query.items() if other != name}
+    message = f"The {name} query parameter must be given once"
+    twice: list[dict[str, Any]] = [{name: ["1", "1"]}]
+    if PARAMETERS[name].required:
+        twice += [{name: "1", name.replace("-", "_"): "1"}]
+    for given in twice:
+        response = invoke(method, path, others | given)
+        expected = refused(f"{name}: {PARAMETERS[name].type}", message)
+        assert (response.status, response.json) == (400, expected)
 
 
 @pytest.mark.parametrize(("method", "path", "query"), ROUTES[1:])
@@ -188,42 +223,6 @@ def test_the_largest_job_id_is_what_javascript_holds_exactly(emulated: Aws, invo
 
 
 @pytest.mark.parametrize(
-    ("path", "query", "parameter"),
-    [
-        ("/jobs/get", {"job-id": ["1", "1"]}, "job-id: number"),
-        ("/jobs/get", {"job-id": "1", "job_id": "1"}, "job-id: number"),
-        (
-            "/jobs/get-object-url",
-            {"job-id": "1", "object-uuid": "a.png", "object_uuid": "a.png"},
-            "object-uuid: string",
-        ),
-        ("/jobs/list", {"limit": ["1", "1"]}, "limit: number"),
-        ("/jobs/list", {"cursor": ["x", "x"]}, "cursor: string"),
-        (
-            "/jobs/get-object-url",
-            {"job-id": "1", "object-uuid": "a.png", "download-as": ["a", "b"]},
-            "download-as: string",
-        ),
-    ],
-)
-def test_a_parameter_given_twice_or_in_both_spellings_gets_400(
-    path: str, query: dict[str, Any], parameter: str, invoke: Invoke
-) -> None:
-    response = invoke("GET", path, query)
-    name = parameter.partition(":")[0]
-    expected = refused(parameter, f"The {name} query parameter must be given once")
-    assert (response.status, response.json) == (400, expected)
-
-
-@pytest.mark.parametrize("object_uuid", [None, "", " "])
-def test_a_missing_object_uuid_gets_400(object_uuid: str | None, invoke: Invoke) -> None:
-    query = {"job-id": "1"} | ({} if object_uuid is None else {"object-uuid": object_uuid})
-    response = invoke("GET", "/jobs/get-object-url", query)
-    expected = refused("object-uuid: string", "The object-uuid query parameter is missing")
-    assert (response.status, response.json) == (400, expected)
-
-
-@pytest.mark.parametrize(
     "object_uuid",
     [
         "../2/a.png",
@@ -271,14 +270,14 @@ def test_an_object_uuid_is_any_name_that_a_writer_can_have_stored(
     assert unquote(url.path) == f"/{ALICE}/1/{object_uuid}"
 
 
-@pytest.mark.parametrize("limit", ["", " ", "0", "1001", "-1", "x", "1.5", "٣"])
+@pytest.mark.parametrize("limit", ["0", "1001", "-1", "x", "1.5", "٣"])
 def test_a_bad_limit_gets_400(limit: str, invoke: Invoke) -> None:
     response = invoke("GET", "/jobs/list", {"limit": limit})
     expected = refused("limit: number", "limit must be a whole number from 1 to 1000")
     assert (response.status, response.json) == (400, expected)
 
 
-@pytest.mark.parametrize("include", ["", " ", "object_urls", "object-urls,results", "Object-Urls"])
+@pytest.mark.parametrize("include", ["object_urls", "object-urls,results", "Object-Urls"])
 def test_a_bad_include_gets_400(include: str, emulated: Aws, invoke: Invoke) -> None:
     emulated.put_job(ALICE, 1)
     response = invoke("GET", "/jobs/get", {"job-id": "1", "include": include})
@@ -314,7 +313,7 @@ def test_a_file_name_is_made_one_that_file_systems_take(
     assert len(saved_as.encode()) <= 240
 
 
-@pytest.mark.parametrize("file_name", ["", " ", "\t\n", "x" * 1025])
+@pytest.mark.parametrize("file_name", ["\t\n", "x" * 1025])
 def test_a_bad_file_name_gets_400(file_name: str, invoke: Invoke) -> None:
     query = {"job-id": "1", "object-uuid": "a.png", "download-as": file_name}
     response = invoke("GET", "/jobs/get-object-url", query)
@@ -323,13 +322,14 @@ def test_a_bad_file_name_gets_400(file_name: str, invoke: Invoke) -> None:
 
 
 @each_route
-def test_unknown_parameters_are_ignored(
+def test_unknown_parameters_and_those_of_other_routes_are_ignored(
     method: str, path: str, query: dict[str, str], emulated: Aws, invoke: Invoke
 ) -> None:
     emulated.put_job(ALICE, 1)
     more: dict[str, Any] = {"unknown": ["1", "2"], "user_id": BOB, "": ["x"]}
-    if path != "/jobs/list":
-        more["limit"] = "x"
+    for name, parameter in PARAMETERS.items():
+        if path.removeprefix("/jobs/") not in parameter.routes:
+            more[name] = ["", "x"]
     assert invoke(method, path, query | more).status == 200
 
 
