@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib.config import Settings
 from chalicelib.request import parameter_error
@@ -14,28 +14,42 @@ from chalicelib.request import parameter_error
 # An item or attribute as DynamoDB's JSON has it, e.g. {"jobId": {"N": "1"}}.
 Item = dict[str, Any]
 
-STATUSES_WITH_RESULTS = {"success", "success_credits_restored", "success_credits_not_restored"}
-FINAL_STATUSES = STATUSES_WITH_RESULTS | {"failed", "failed_critical"}
-STATUS_MEANINGS = {
-    "uploading": "Waiting for the files to be uploaded",
-    "queued": "Waiting in the queue to be processed",
-    "processing": "Being processed",
-    "success": "Job completed successfully",
-    "success_credits_restored": (
-        "Job completed; the credits of the files that failed were given back"
+
+class Status(NamedTuple):
+    """What a status means to the user, whether it is final, and whether its job has results."""
+
+    meaning: str
+    finished: bool = False
+    has_results: bool = False
+
+
+STATUSES = {
+    "uploading": Status("Waiting for the files to be uploaded"),
+    "queued": Status("Waiting in the queue to be processed"),
+    "processing": Status("Being processed"),
+    "success": Status("Job completed successfully", finished=True, has_results=True),
+    "success_credits_restored": Status(
+        "Job completed; the credits of the files that failed were given back",
+        finished=True,
+        has_results=True,
     ),
-    "success_credits_not_restored": (
-        "Job completed; the credits of the files that failed could not be given back yet"
+    "success_credits_not_restored": Status(
+        "Job completed; the credits of the files that failed could not be given back yet",
+        finished=True,
+        has_results=True,
     ),
-    "failed_requeued": "Processing failed; the job is queued again",
-    "failed": "Processing failed",
-    "failed_critical": "Processing failed; the team has been told",
+    "failed_requeued": Status("Processing failed; the job is queued again"),
+    "failed": Status("Processing failed", finished=True),
+    "failed_critical": Status("Processing failed; the team has been told", finished=True),
 }
+_UNKNOWN = Status("Unknown status")
 _PROGRESS = re.compile(r"processing_(100|[0-9]{1,2})%")
 # The precision of DynamoDB's numbers, and the size of its sort keys in UTF-8.
 _WHOLE_NUMBER = re.compile("-?[0-9]{1,38}")
 _MAX_KEY_BYTES = 1024
 _ABSENT: Item = {}
+# What is returned, by type, for an attribute that is absent or of another type.
+_EMPTY: Item = {"S": None, "N": "0", "M": {}}
 
 
 def list_jobs(
@@ -127,44 +141,43 @@ def fingerprint(item: Item) -> str:
 
 def job_info(item: Item) -> dict[str, Any]:
     """The job in full, under the API's names."""
-    names, lengths = _map(item, "objectUuidNames"), _map(item, "mediaLength")
+    names, lengths = _value(item, "objectUuidNames", "M"), _value(item, "mediaLength", "M")
     return {
-        "user_id": _text(item, "userId"),
-        "job_id": _number(item, "jobId"),
-        "job_name": _text(item, "jobName"),
-        "date": _text(item, "date"),
-        "total_size": _to_size(item.get("contentLength", _ABSENT).get("N", "0")),
-        "credits_spent": _number(item, "creditsSpent"),
-        "email": _text(item, "email"),
+        "user_id": _value(item, "userId", "S"),
+        "job_id": _to_number(_value(item, "jobId", "N")),
+        "job_name": _value(item, "jobName", "S"),
+        "date": _value(item, "date", "S"),
+        "total_size": _to_size(_value(item, "contentLength", "N")),
+        "credits_spent": _to_number(_value(item, "creditsSpent", "N")),
+        "email": _value(item, "email", "S"),
         "object_uuid_names": {k: v.get("S", k) for k, v in names.items()},
         "media_length": {k: _to_number(v["N"]) for k, v in lengths.items() if "N" in v},
         "failed_to_process": {k: v.get("S", "") for k, v in _failures(item).items()},
-        **status_members(_text(item, "status")),
+        **status_members(_value(item, "status", "S")),
     }
 
 
 def objects(item: Item) -> set[str]:
     """The names of the job's objects."""
-    return set(_map(item, "objectUuidNames"))
+    return set(_value(item, "objectUuidNames", "M"))
 
 
 def objects_with_results(item: Item) -> set[str]:
     """The names of the objects that have results."""
-    if _text(item, "status") not in STATUSES_WITH_RESULTS:
-        return set()
-    return objects(item) - set(_failures(item))
+    status = STATUSES.get(_value(item, "status", "S") or "", _UNKNOWN)
+    return objects(item) - set(_failures(item)) if status.has_results else set()
 
 
 def status_members(status: str | None) -> dict[str, Any]:
     """The status, in words for the user, as a percentage if it has one, and whether it is final."""
     match = _PROGRESS.fullmatch(status or "")
     progress = int(match[1]) if match else None
-    meaning = STATUS_MEANINGS.get(status or "", "Unknown status")
+    known = STATUSES.get(status or "", _UNKNOWN)
     return {
         "status": status,
-        "status_meaning": f"Being processed, {progress}% done" if match else meaning,
+        "status_meaning": f"Being processed, {progress}% done" if match else known.meaning,
         "progress": progress,
-        "finished": status in FINAL_STATUSES,
+        "finished": known.finished,
     }
 
 
@@ -186,22 +199,9 @@ def _key(user_id: str, job_id: int | str) -> Item:
     return {"userId": {"S": user_id}, "jobId": {"N": str(job_id)}}
 
 
-# An attribute that is absent or of another type is returned as null, 0 or {}. A member of a map has
-# the type that openapi.yaml promises, whatever was stored.
-
-
-def _text(item: Item, name: str) -> str | None:
-    text: str | None = item.get(name, _ABSENT).get("S")
-    return text
-
-
-def _number(item: Item, name: str) -> int | float:
-    return _to_number(item.get(name, _ABSENT).get("N", "0"))
-
-
-def _map(item: Item, name: str) -> dict[str, Item]:
-    members: dict[str, Item] = item.get(name, _ABSENT).get("M", {})
-    return members
+def _value(item: Item, name: str, kind: str) -> Any:
+    """The attribute's value if it has this type, else the type's empty value."""
+    return item.get(name, _ABSENT).get(kind, _EMPTY[kind])
 
 
 def _failures(item: Item) -> dict[str, Item]:
@@ -211,7 +211,8 @@ def _failures(item: Item) -> dict[str, Item]:
             return {name["S"]: _ABSENT for name in names if "S" in name}
         case {"SS": list(names)}:
             return dict.fromkeys(names, _ABSENT)
-    return _map(item, "failedToProcess")
+    reasons: dict[str, Item] = _value(item, "failedToProcess", "M")
+    return reasons
 
 
 def _to_size(text: str) -> int:

@@ -8,15 +8,15 @@ import shlex
 import shutil
 import struct
 import tempfile
-import threading
 import uuid
 import zlib
 from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from chalicelib.jobs import STATUSES
 from dev.emulated_aws import (
     BUCKET,
     TABLE,
@@ -35,51 +35,36 @@ from dev.emulated_aws import (
 EMAIL = "demo@example.com"
 JOB_WITH_IMAGES = 7
 JOB_TO_DELETE = 5
-LARGE_JOB = 100  # objects
 FAILURE = "The file is not an image"
 
 
 class Job(NamedTuple):
-    """What a demo job is like; of a finished one, the files that are not PNG have failed."""
+    """What a demo job is like. Where it has results, its files that are not PNG have failed."""
 
     status: str
     name: str | None
     files: list[str]
-    finished: bool = False
 
 
-def demo_jobs() -> list[Job]:
-    """The demo jobs, oldest first: job 1, job 2, ..."""
-    scans = [f"scan {number:03}.png" for number in range(1, 301)]
-    return [
-        Job("success", "Three hundred scans", scans, finished=True),
-        Job("failed_critical", "Nightly import", ["night.png"]),
-        Job("failed", "Damaged archive", ["archive.png"]),
-        Job("failed_requeued", "Second try", ["retry.png"]),
-        Job(
-            "success_credits_not_restored",
-            "Mixed folder",
-            ["chart.png", "notes.txt"],
-            finished=True,
-        ),
-        Job(
-            "success_credits_restored",
-            "Holiday, failed in part",
-            ["beach.png", "Straße.png", "raw.cr2"],
-            finished=True,
-        ),
-        Job(
-            "success",
-            "Grüße aus Köln",
-            ["Grüße aus Köln.png", "東京の夜.png", "garden.png"],
-            finished=True,
-        ),
-        Job("processing_40%", "Street at night", ["street.png", "lamp.png"]),
-        Job("processing", None, ["unnamed.png"]),
-        Job("queued", "Waiting", ["waiting.png"]),
-        Job("uploading", "Just begun", []),
-        Job("archived_by_hand", "Old scans", ["old.png"]),
-    ]
+# By job id, oldest first.
+JOBS = {
+    1: Job("success", "Sixty scans", [f"scan {number:02}.png" for number in range(1, 61)]),
+    2: Job("failed_critical", "Nightly import", ["night.png"]),
+    3: Job("failed", "Damaged archive", ["archive.png"]),
+    4: Job("failed_requeued", "Second try", ["retry.png"]),
+    5: Job("success_credits_not_restored", "Mixed folder", ["chart.png", "notes.txt"]),
+    6: Job(
+        "success_credits_restored",
+        "Holiday, failed in part",
+        ["beach.png", "Straße.png", "raw.cr2"],
+    ),
+    7: Job("success", "Grüße aus Köln", ["Grüße aus Köln.png", "東京の夜.png", "garden.png"]),
+    8: Job("processing_40%", "Street at night", ["street.png", "lamp.png"]),
+    9: Job("processing", None, ["unnamed.png"]),
+    10: Job("queued", "Waiting", ["waiting.png"]),
+    11: Job("uploading", "Just begun", []),
+    12: Job("archived_by_hand", "Old scans", ["old.png"]),
+}
 
 
 def start(url: str) -> list[str]:
@@ -123,47 +108,38 @@ def ready_lines(url: str, token: str, folder: Path) -> list[str]:
 
 
 def put_jobs(aws: EmulatedAws, user_id: str) -> None:
-    """Put every demo job of the user into the table and the bucket.
-
-    The files of the large job follow in the background: they would delay the server by a second.
-    """
+    """Put every demo job of the user into the table and the bucket."""
     table = aws.session.resource("dynamodb", endpoint_url=aws.endpoint).Table(TABLE)
-    large: list[tuple[str, bytes]] = []
     with table.batch_writer() as batch:
-        for job_id, job in enumerate(demo_jobs(), start=1):
+        for job_id, job in JOBS.items():
             item, objects = job_data(user_id, job_id, job)
             batch.put_item(item)
-            if len(objects) > LARGE_JOB:
-                large += objects
-            else:
-                put_objects(aws.endpoint, objects)
-    threading.Thread(target=put_objects, args=(aws.endpoint, large), daemon=True).start()
+            put_objects(aws.endpoint, objects)
 
 
 def put_objects(endpoint: str, objects: list[tuple[str, bytes]]) -> None:
     """Put objects into the bucket. Not by boto3, which takes three times as long."""
     s3 = http.client.HTTPConnection(endpoint.removeprefix("http://"))
-    # The emulated AWS may end while this thread still runs.
-    with suppress(OSError, http.client.HTTPException):
-        for key, body in objects:
-            kind = "image/png" if key.endswith(".png") else "application/json"
-            s3.request("PUT", f"/{BUCKET}/{key}", body, {"Content-Type": kind})
-            response = s3.getresponse()
-            response.read()
-            if response.status != 200:
-                raise RuntimeError(f"The emulated S3 responded {response.status} to {key}")
+    for key, body in objects:
+        kind = "image/png" if key.endswith(".png") else "application/json"
+        s3.request("PUT", f"/{BUCKET}/{key}", body, {"Content-Type": kind})
+        response = s3.getresponse()
+        response.read()
+        if response.status != 200:
+            raise RuntimeError(f"The emulated S3 responded {response.status} to {key}")
     s3.close()
 
 
 def job_data(user_id: str, job_id: int, job: Job) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:
     """A job's item, and its objects: key and content."""
     names = {object_uuid(job_id, file): file for file in job.files}
-    failed = [name for name in names if job.finished and not name.endswith(".png")]
+    has_results = job.status in STATUSES and STATUSES[job.status].has_results
+    failed = [name for name in names if has_results and not name.endswith(".png")]
     prefix = f"{user_id}/{job_id}/"
     uploads = [(prefix + name, _content(name, file)) for name, file in names.items()]
     done = [(f"{prefix}DONE", b"")] if job.status != "uploading" else []
     objects = uploads + done
-    if job.finished:
+    if has_results:
         objects += _results(prefix, (name for name in names if name not in failed))
     item: dict[str, Any] = {
         "userId": user_id,

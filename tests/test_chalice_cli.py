@@ -18,6 +18,7 @@ import pytest
 import urllib3
 import yaml
 
+from dev.demo import JOB_TO_DELETE
 from dev.package import ROOT
 from dev.processes import free_port
 from tests.support.commands import inline_commands
@@ -273,11 +274,12 @@ def test_chalice_local_serves_demo_data_reloads_and_ends(copy: Path, tmp_path: P
         assert log.read_text().startswith("ready: ")
         assert lines[0] == f"ready: http://127.0.0.1:{port}"
         listed, job, url, deleted = call(lines)
-        assert listed.startswith('{"jobs":[{"job_id":12,')
+        deleted_job = f'"job_id":{JOB_TO_DELETE},'
+        assert deleted_job in listed
         assert '"results":{"' in job
         assert url.startswith('{"url":"http://127.0.0.1:')
         assert deleted == '{"message":"Ok"}'
-        assert '"job_id":5,' not in call(lines)[0]
+        assert deleted_job not in call(lines)[0]
         [worker, emulator] = children(process.pid)
         change(copy, "Changed once")
         # A second change, while the emulated AWS starts for the first.
@@ -285,7 +287,7 @@ def test_chalice_local_serves_demo_data_reloads_and_ends(copy: Path, tmp_path: P
         change(copy, "Changed twice")
         wait_until(lambda: "Changed twice" in paste(wait_for_start(log)[1]))
         lines = wait_for_start(log)
-        assert '"job_id":5,' in paste(lines[1])
+        assert deleted_job in paste(lines[1])
         started = children(process.pid)
         assert len(started) == 2
         token = Path(lines[1].partition("$(cat ")[2].partition(")")[0])

@@ -34,7 +34,7 @@ SERVICES = "apigateway,cloudformation,cognito-idp,dynamodb,iam,logs,s3"
 STACK = "jobs-api"
 ORIGIN = "https://app.example.com"
 ALICE, BOB = "alice@example.com", "bob@example.com"
-JOB_WITH_IMAGES = 7
+IMAGES = demo.Job("success", "Images", ["garden.png", "b.png", "c.png"])
 
 
 class Deployed(NamedTuple):
@@ -79,8 +79,7 @@ class Deployed(NamedTuple):
 
     def put_job(self, job_id: int, user: str = ALICE) -> None:
         """A finished job with real files, an older version and an unfinished upload."""
-        job = demo.demo_jobs()[JOB_WITH_IMAGES - 1]
-        item, objects = demo.job_data(self.users[user], job_id, job)
+        item, objects = demo.job_data(self.users[user], job_id, IMAGES)
         s3 = self.aws.client("s3")
         for key, body in [objects[0], *objects]:
             s3.put_object(Bucket=self.bucket, Key=key, Body=body)

@@ -1,18 +1,22 @@
 """chalicelib/jobs.py on moto: what is read, how it is read, what it reads as."""
 
 import json
+import re
+import runpy
 from decimal import Decimal
 from typing import Any
 
 import boto3
 import pytest
-from boto3.dynamodb.types import TypeDeserializer
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib import jobs, paging, response
 from chalicelib.config import Settings
 from chalicelib.errors import ApiError
+from dev import demo
+from tests.support import ROOT
 from tests.support.events import ALICE, BOB
 from tests.support.moto_aws import Aws
 
@@ -258,57 +262,55 @@ def test_a_fingerprint_does_not_depend_on_the_order_of_a_maps_keys() -> None:
     assert jobs.fingerprint(one) != jobs.fingerprint(other)
 
 
-@pytest.mark.parametrize(
-    ("status", "names"),
-    [
-        ("success", ["a.png", "c.png"]),
-        ("success_credits_restored", ["a.png", "c.png"]),
-        ("success_credits_not_restored", ["a.png", "c.png"]),
-        ("processing_99%", []),
-        ("failed", []),
-        ("anything", []),
-        (None, []),
-    ],
-)
-def test_results_are_of_what_did_not_fail_once_the_job_is_finished(
-    status: str | None, names: list[str]
-) -> None:
+@pytest.mark.parametrize("status", [*jobs.STATUSES, "processing_99%", "anything", None])
+def test_results_are_of_what_did_not_fail_if_the_status_has_results(status: str | None) -> None:
     item: dict[str, Any] = {
         "objectUuidNames": {"M": {name: {"S": "x"} for name in ("c.png", "b.png", "a.png")}},
         "failedToProcess": {"M": {"b.png": {"S": "broken"}}},
         "status": {"S": status} if status else {"NULL": True},
     }
-    assert jobs.objects_with_results(item) == set(names)
+    has_results = status in jobs.STATUSES and jobs.STATUSES[status].has_results
+    assert jobs.objects_with_results(item) == ({"a.png", "c.png"} if has_results else set())
     assert jobs.objects(item) == {"a.png", "b.png", "c.png"}
 
 
-@pytest.mark.parametrize(
-    ("status", "meaning"),
-    [
-        ("uploading", "Waiting for the files to be uploaded"),
-        ("queued", "Waiting in the queue to be processed"),
-        ("processing", "Being processed"),
-        ("processing_40%", "Being processed, 40% done"),
-        ("success", "Job completed successfully"),
-        (
-            "success_credits_restored",
-            "Job completed; the credits of the files that failed were given back",
-        ),
-        (
-            "success_credits_not_restored",
-            "Job completed; the credits of the files that failed could not be given back yet",
-        ),
-        ("failed_requeued", "Processing failed; the job is queued again"),
-        ("failed", "Processing failed"),
-        ("failed_critical", "Processing failed; the team has been told"),
-        ("processing_x%", "Unknown status"),
-        ("processing_40%\n", "Unknown status"),
-        ("", "Unknown status"),
-        (None, "Unknown status"),
-    ],
-)
-def test_every_status_has_its_meaning(status: str | None, meaning: str) -> None:
-    assert jobs.status_members(status)["status_meaning"] == meaning
+@pytest.mark.parametrize("document", ["openapi.yaml", "docs/operations.md"])
+def test_a_documents_table_of_statuses_is_the_stores(document: str) -> None:
+    text = (ROOT / document).read_text("utf-8")
+    _, _, table = text.partition("| status | status_meaning | finished | results |\n")
+    [lines] = re.findall(r"\A *\|[-|]+\n((?: *\|.*\n)+)", table)
+    documented = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines.splitlines()]
+    expected = []
+    for status in (*jobs.STATUSES, "processing_N%", "anything else"):
+        members = jobs.status_members(status.replace("N%", "7%"))
+        has_results = status in jobs.STATUSES and jobs.STATUSES[status].has_results
+        flags = ["yes" if flag else "" for flag in (members["finished"], has_results)]
+        expected.append([status, members["status_meaning"].replace("7%", "N%"), *flags])
+    assert sorted(documented) == sorted(expected)
+
+
+def test_the_bench_and_the_store_know_the_same_statuses() -> None:
+    copy = runpy.run_path(str(ROOT / "bench/boto3_way/chalicelib/jobs.py"))
+    for name, status in jobs.STATUSES.items():
+        assert copy["status_members"](name) == jobs.status_members(name)
+        assert (name in copy["WITH_RESULTS"]) == status.has_results
+
+
+def test_there_is_a_demo_job_of_every_status_with_results_where_it_has_some() -> None:
+    statuses = {job.status for job in demo.JOBS.values()}
+    assert statuses == {*jobs.STATUSES, "processing_40%", "archived_by_hand"}
+    for job_id, job in demo.JOBS.items():
+        item, objects = demo.job_data(ALICE, job_id, job)
+        stored = {name: TypeSerializer().serialize(value) for name, value in item.items()}
+        results = {key.split("/results/")[1] for key, _ in objects if "/results/" in key}
+        names = jobs.objects_with_results(stored)
+        assert results == {f"{name}.{kind}json" for name in names for kind in ("", "min.")}
+
+
+@pytest.mark.parametrize("status", ["processing_x%", "processing_40%\n", "", None])
+def test_any_other_status_is_unknown_and_not_final(status: str | None) -> None:
+    members = jobs.status_members(status)
+    assert (members["status_meaning"], members["finished"]) == ("Unknown status", False)
 
 
 @pytest.mark.parametrize(
@@ -328,20 +330,11 @@ def test_every_status_has_its_meaning(status: str | None, meaning: str) -> None:
     ],
 )
 def test_progress_is_the_percentage_of_a_status(status: str | None, progress: int | None) -> None:
-    assert jobs.status_members(status)["progress"] == progress
-
-
-def test_exactly_the_final_statuses_are_finished() -> None:
-    finished = {s for s in jobs.STATUS_MEANINGS if jobs.status_members(s)["finished"]}
-    assert finished == {
-        "success",
-        "success_credits_restored",
-        "success_credits_not_restored",
-        "failed",
-        "failed_critical",
-    }
-    assert not jobs.status_members("processing_100%")["finished"]
-    assert not jobs.status_members(None)["finished"]
+    members = jobs.status_members(status)
+    assert members["progress"] == progress
+    if progress is not None:
+        expected = (f"Being processed, {progress}% done", False)
+        assert (members["status_meaning"], members["finished"]) == expected
 
 
 @pytest.mark.parametrize(

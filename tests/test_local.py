@@ -36,7 +36,7 @@ from tests.support import openapi
 from tests.support.scripted_server import HANG_UP, Scripted, scripted_server
 
 EMAIL = "alice@example.com"
-JOB_WITH_IMAGES = 7
+IMAGES = demo.Job("success", "Images", ["a.png", "b.png", "c.png"])
 
 
 class Running(NamedTuple):
@@ -74,7 +74,7 @@ class Running(NamedTuple):
 
     def put_job(self, job_id: int) -> dict[str, str]:
         """A finished job of Alice with real files; what its objects' files are called."""
-        item, objects = demo.job_data(self.alice, job_id, demo.demo_jobs()[JOB_WITH_IMAGES - 1])
+        item, objects = demo.job_data(self.alice, job_id, IMAGES)
         s3 = self.aws.client("s3")
         for key, body in objects:
             s3.put_object(Bucket=BUCKET, Key=key, Body=body)

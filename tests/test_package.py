@@ -154,7 +154,9 @@ def test_the_zip_does_all_four_routes_in_a_bare_interpreter(unpacked: Path, tmp_
         create_table(aws.client("dynamodb"))
         s3 = aws.client("s3")
         create_bucket(s3)
-        item, objects = demo.job_data(ALICE, 7, demo.demo_jobs()[6])
+        item, objects = demo.job_data(
+            ALICE, 7, demo.Job("success", "Job", ["a.png", "b.png", "c.png"])
+        )
         table = aws.session.resource("dynamodb", endpoint_url=aws.endpoint).Table(TABLE)
         table.put_item(Item=item)
         for key, body in objects:

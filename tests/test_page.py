@@ -46,6 +46,20 @@ ALICE = "alice@example.com"
 AXE = "axe-core@4.14.1"
 WAIT_SECONDS = 30
 FAILED_IN_PART, WITH_IMAGES, QUEUED = 6, 7, 10
+# Alice's jobs, by their ids.
+JOBS = {
+    FAILED_IN_PART: demo.Job(
+        "success_credits_restored",
+        "Holiday, failed in part",
+        ["beach.png", "Straße.png", "raw.cr2"],
+    ),
+    WITH_IMAGES: demo.Job(
+        "success", "Grüße aus Köln", ["Grüße aus Köln.png", "東京の夜.png", "garden.png"]
+    ),
+    8: demo.Job("processing_40%", "Street at night", ["street.png", "lamp.png"]),
+    QUEUED: demo.Job("queued", "Waiting", ["waiting.png"]),
+    12: demo.Job("archived_by_hand", "Old scans", ["old.png"]),
+}
 LOGIN, LIST, JOB = "#log-in", "#list", "#job"
 LIST_ROUTE, GET, URL = "GET /jobs/list", "GET /jobs/get", "GET /jobs/get-object-url"
 
@@ -53,7 +67,7 @@ T = TypeVar("T")
 
 
 class Running(NamedTuple):
-    """The page, the API behind a proxy, and AWS; the token is Alice's, who has the demo jobs."""
+    """The page, the API behind a proxy, and AWS; the token is Alice's, who has JOBS."""
 
     page: str
     api: str
@@ -189,10 +203,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             wait_for(f"{api}/jobs/list", process)
             token = log_in(cognito, pool, ALICE)["IdToken"]
             running = Running(page, api, proxy, log, aws, pool, alice, token)
-            for job_id, job in enumerate(demo.demo_jobs(), start=1):
-                # The page shows the job of 300 files as it shows the others.
-                if len(job.files) < 100:
-                    running.put_job(job_id, job)
+            for job_id, job in JOBS.items():
+                running.put_job(job_id, job)
             yield running
 
 
@@ -245,7 +257,7 @@ def test_who_logs_in_sees_every_job(running: Running, browser: Browser) -> None:
     browser.type("#password", PASSWORD + Keys.ENTER)
     row = browser.see(f"{LIST} tbody tr", "Grüße aus Köln")
     assert browser.wait(browser.focused) == "Your jobs"
-    assert browser.job_ids() == [f"Job {job_id}" for job_id in range(12, 1, -1)]
+    assert browser.job_ids() == [f"Job {job_id}" for job_id in sorted(JOBS, reverse=True)]
     cells = [cell.text for cell in row.find_elements(By.CSS_SELECTOR, "th, td")]
     assert cells[:2] == ["Grüße aus Köln\nJob 7", "Job completed successfully"]
     assert cells[2].startswith("Jan 7, 2026")
@@ -276,7 +288,7 @@ def test_one_request_shows_a_job_with_all_its_images(running: Running, browser: 
     # Without this a script could not read the image out of the browser's cache.
     assert browser.see(".preview img").get_attribute("crossorigin") == "anonymous"
     browser.driver.back()
-    browser.wait(lambda: len(browser.job_ids()) == 11)
+    browser.wait(lambda: len(browser.job_ids()) == len(JOBS))
 
 
 def test_ten_requests_cost_one_preflight(running: Running, browser: Browser) -> None:
@@ -385,7 +397,7 @@ def test_a_job_in_progress_is_followed_until_it_is_finished(
     browser.driver.switch_to.window(page)
     browser.wait(lambda: len(running.statuses(GET)) > seen)
     assert running.statuses(GET)[-1] == 304
-    running.put_job(18, demo.Job("success", "In progress", files, finished=True))
+    running.put_job(18, demo.Job("success", "In progress", files))
     browser.see("#status", "Job completed successfully.")
     browser.see(f"{JOB} summary", "Result")
     assert browser.seen(f"{JOB} progress") == []
@@ -476,7 +488,7 @@ def test_what_its_credentials_outlived_is_renewed(running: Running, browser: Bro
 
 
 def test_a_result_that_is_not_json_says_so(running: Running, browser: Browser) -> None:
-    running.put_job(20, demo.Job("success", "Broken", ["broken.png"], finished=True))
+    running.put_job(20, demo.Job("success", "Broken", ["broken.png"]))
     key = f"{running.alice}/20/results/{demo.object_uuid(20, 'broken.png')}.min.json"
     running.aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"<html>")
     browser.visit(running.page, "#/jobs/20", running.token)
@@ -526,7 +538,7 @@ def test_results_are_read_and_failures_have_their_reason(
 
 def test_a_refresh_says_whether_anything_has_changed(running: Running, browser: Browser) -> None:
     browser.visit(running.page, token=running.token)
-    browser.wait(lambda: len(browser.job_ids()) == 11)
+    browser.wait(lambda: len(browser.job_ids()) == len(JOBS))
     browser.press(f"{LIST} .refresh")
     browser.see("#status", "Nothing has changed.")
     assert running.statuses(LIST_ROUTE)[-1] == 304
@@ -545,7 +557,7 @@ def test_a_refresh_says_whether_anything_has_changed(running: Running, browser: 
 
 
 def test_a_job_is_deleted_only_when_confirmed(running: Running, browser: Browser) -> None:
-    running.put_job(14, demo.demo_jobs()[WITH_IMAGES - 1]._replace(name="To be deleted"))
+    running.put_job(14, JOBS[WITH_IMAGES]._replace(name="To be deleted"))
     browser.visit(running.page, "#/jobs/14", running.token)
     browser.press(f"{JOB} .danger")
     browser.see(
@@ -692,7 +704,7 @@ def test_a_job_of_more_results_than_one_response_holds_is_shown_whole(
 
 def test_what_a_name_says_is_text_and_never_markup(running: Running, browser: Browser) -> None:
     markup = "<img src=x onerror=document.title='taken'>"
-    running.put_job(16, demo.Job("success", markup, [f"{markup}.png"], finished=True))
+    running.put_job(16, demo.Job("success", markup, [f"{markup}.png"]))
     browser.visit(running.page, token=running.token)
     browser.press(f"{LIST} a", markup)
     browser.see(f"{JOB} h1", markup)

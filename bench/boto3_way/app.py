@@ -8,7 +8,7 @@ from boto3.dynamodb.conditions import Key
 from botocore.config import Config
 from chalice import BadRequestError, Chalice, CognitoUserPoolAuthorizer, NotFoundError
 
-from chalicelib.jobs import FINISHED, base_information, job_info
+from chalicelib.jobs import WITH_RESULTS, base_information, job_info
 
 app = Chalice(app_name="jobs-api-boto3-way")
 app.api.cors = True
@@ -44,7 +44,7 @@ def get_job():
     if item is None:
         raise NotFoundError(f"There is no job {job_id}")
     results = {}
-    if item["status"] in FINISHED:
+    if item["status"] in WITH_RESULTS:
         for name in item["objectUuidNames"]:
             if name not in item["failedToProcess"]:
                 key = f"{user_id()}/{job_id}/results/{name}"

@@ -1,7 +1,7 @@
 """A job's item as the API's JSON has it: a copy, as this app is packaged by itself."""
 
-FINISHED = {"success", "success_credits_restored", "success_credits_not_restored"}
-FINAL = FINISHED | {"failed", "failed_critical"}
+WITH_RESULTS = {"success", "success_credits_restored", "success_credits_not_restored"}
+FINAL = WITH_RESULTS | {"failed", "failed_critical"}
 STATUS_MEANINGS = {
     "uploading": "Waiting for the files to be uploaded",
     "queued": "Waiting in the queue to be processed",
