@@ -1,4 +1,4 @@
-"""chalicelib/files.py on moto: everything of a job goes, and nothing else."""
+"""chalicelib/files.py, and deletion.py on moto: everything of a job goes, and nothing else."""
 
 from collections.abc import Callable
 from functools import partial
@@ -102,53 +102,3 @@ def test_what_is_not_below_the_prefix_stays(other: str, s3: Any, emulated: Aws) 
     emulated.put_objects(f"{PREFIX}a.png", other)
     delete(s3)
     assert emulated.versions() == [other]
-
-
-@pytest.mark.parametrize(
-    "key", ["Grüße 東京.png", "a&b<c>.png", "a b+c%20.png", "results/../x", "'\"\\"]
-)
-def test_a_key_of_any_characters_goes(key: str, s3: Any, emulated: Aws) -> None:
-    emulated.put_objects(PREFIX + key)
-    delete(s3)
-    assert emulated.versions() == []
-
-
-def test_a_bucket_without_versions_is_emptied_too(s3: Any, emulated: Aws) -> None:
-    suspended = {"Status": "Suspended"}
-    emulated.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration=suspended)
-    emulated.put_objects(f"{PREFIX}a.png")
-    delete(s3)
-    assert emulated.versions() == []
-
-
-def test_no_upload_completes_between_listing_and_deleting(s3: Any, emulated: Aws) -> None:
-    """Completed just before it is aborted, an upload is an object by the time these are listed."""
-    upload = {"Bucket": BUCKET, "Key": f"{PREFIX}late.mov"}
-    upload_id = emulated.s3.create_multipart_upload(**upload)["UploadId"]
-    part = emulated.s3.upload_part(**upload, UploadId=upload_id, PartNumber=1, Body=b"x")
-    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
-
-    def completing(operation: str, **request: Any) -> Any:
-        if operation == "abort_multipart_upload":
-            emulated.s3.complete_multipart_upload(
-                **upload, UploadId=upload_id, MultipartUpload=parts
-            )
-        return getattr(s3, operation)(**request)
-
-    log = delete(FakeS3(completing))
-    assert emulated.versions() == []
-    assert (log["objects_deleted"], log["uploads_aborted"]) == (1, 0)
-
-
-def test_what_is_written_during_the_delete_goes_in_the_next_round(s3: Any, emulated: Aws) -> None:
-    emulated.put_objects(f"{PREFIX}a.png")
-    late = iter([f"{PREFIX}results/late.json"])
-
-    def racing(operation: str, **request: Any) -> Any:
-        response = getattr(s3, operation)(**request)
-        if operation == "delete_objects":
-            emulated.put_objects(*late)
-        return response
-
-    delete(FakeS3(racing))
-    assert emulated.versions() == []
