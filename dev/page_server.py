@@ -1,4 +1,4 @@
-"""The page that shows the API, dev/page/, and the API's reference, on an origin of their own."""
+"""The page that shows the API, and the API's reference, on an origin of their own."""
 
 import json
 import threading
@@ -13,8 +13,7 @@ from typing import Any
 
 import yaml
 
-FOLDER = Path(__file__).parent / "page"
-DOCUMENT = Path(__file__).parent.parent / "openapi.yaml"
+ROOT = Path(__file__).parent.parent
 REFERENCE = "/reference/"
 SWAGGER_UI = Path(str(distribution("flask-swagger-ui").locate_file("flask_swagger_ui/dist")))
 
@@ -47,21 +46,21 @@ def page_server(
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """The files of the folder, generated JSON, and a policy that lets a page do only its work."""
+    """The files of the page, generated JSON, and a policy that lets a page do only its work."""
 
     # A system's own table may say text/plain, which browsers do not run.
     extensions_map = SimpleHTTPRequestHandler.extensions_map | {".js": "text/javascript"}
 
     def __init__(self, config: dict[str, str], *request: Any) -> None:
         self._config = config
-        super().__init__(*request, directory=str(FOLDER))
+        super().__init__(*request, directory=str(ROOT / "dev" / "page"))
 
     def do_GET(self) -> None:
         """Send the configuration, the API's document, or a file."""
         if self.path == "/config.json":
             self._send_json(self._config)
         elif self.path == f"{REFERENCE}openapi.json":
-            document = yaml.safe_load(DOCUMENT.read_text("utf-8"))
+            document = yaml.safe_load((ROOT / "openapi.yaml").read_text("utf-8"))
             self._send_json(document | {"servers": [{"url": self._config["api"]}]})
         else:
             super().do_GET()
@@ -69,6 +68,8 @@ class Handler(SimpleHTTPRequestHandler):
     def translate_path(self, path: str) -> str:
         """The file of a path."""
         translated = Path(super().translate_path(path))
+        if path == "/api.js":
+            return str(ROOT / "client" / "api.js")
         if translated.name.startswith("swagger-ui") and path.startswith(REFERENCE):
             return str(SWAGGER_UI / translated.name)
         return str(translated)

@@ -1,7 +1,8 @@
-"""dev/page/api.js in Node: retries, aborts, tokens, paging; and its types."""
+"""client/api.js in Node: retries, aborts, tokens, paging; and its types."""
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from dev.package import ROOT
 from tests.support.api_proxy import ApiProxy, Planned, api_proxy
 from tests.support.commands import inline_commands
 
-PAGE = ROOT / "dev" / "page"
+CLIENT = ROOT / "client"
 LIST, GET, URL = "GET /jobs/list", "GET /jobs/get", "GET /jobs/get-object-url"
 EMPTY = Planned(200, '{"jobs": []}', {"ETag": '"a"'})
 BUSY = '{"message": "Busy."}'
@@ -34,7 +35,7 @@ def run(script: str, url: str) -> Any:
     """What the function body `script` returns, given jobsApi, ApiError, url and seen()."""
     assert NODE, "No Node.js was found, which runs api.js."
     program = f"""
-        import {{ ApiError, jobsApi }} from {json.dumps((PAGE / "api.js").as_uri())};
+        import {{ ApiError, jobsApi }} from {json.dumps((CLIENT / "api.js").as_uri())};
         const url = {json.dumps(url)};
         const api = jobsApi(url, () => "token");
         // What a promise comes to, and after how many seconds.
@@ -293,15 +294,16 @@ TSC = (
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with api.js, its types, and what makes and checks types."""
+    """A CommonJS project with the client installed, and with what makes and checks types."""
     if not (npm := shutil.which("npm")):
         if "CI" in os.environ:
             pytest.fail("No npm was found, which installs tsc.")
         pytest.skip("No npm was found, which installs tsc. Install Node.js.")
     folder = tmp_path_factory.mktemp("project")
-    for name in ("api.js", "api.d.ts"):
-        shutil.copy(PAGE / name, folder)
-    shell(f"{npm} install --silent --no-audit --no-fund {' '.join(NPM_PACKAGES)}", folder)
+    (folder / "package.json").write_text('{"type": "commonjs"}')
+    # Not a link: the client as it is published.
+    install = f"{npm} install --silent --no-audit --no-fund --install-links"
+    shell(f"{install} {shlex.quote(str(CLIENT))} {' '.join(NPM_PACKAGES)}", folder)
     return folder
 
 
@@ -310,17 +312,26 @@ def shell(command: str, folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_package_is_three_files_and_a_module_wherever_it_is(project: Path) -> None:
+    package = project / "node_modules" / "jobs-api-client"
+    assert {path.name for path in package.iterdir()} == {"api.d.ts", "api.js", "package.json"}
+    # Newer versions of Node would find out what the package does not say.
+    node = f"{NODE} --no-experimental-detect-module --input-type=module"
+    shell(f"{node} --eval 'import {{ jobsApi }} from \"jobs-api-client\"'", project)
+
+
 def test_the_types_are_those_of_the_code(project: Path) -> None:
     """Checked with Node's types present, which differ from a browser's."""
     strict = f"{TSC} --types node --noUncheckedIndexedAccess --allowJs --checkJs"
-    shell(f"{strict} --declaration --emitDeclarationOnly --outDir made api.js", project)
+    emit = "--declaration --emitDeclarationOnly --outDir made"
+    shell(f"{strict} {emit} {shlex.quote(str(CLIENT / 'api.js'))}", project)
     made = (project / "made" / "api.d.ts").read_text()
-    assert (PAGE / "api.d.ts").read_text() == made, f"Make dev/page/api.d.ts anew: {strict}"
+    assert (CLIENT / "api.d.ts").read_text() == made, f"Make client/api.d.ts anew: {strict}"
 
 
 CONSUMER = """
 import type { components, paths } from "./jobs-api";
-import { ApiError, jobsApi } from "./api.js";
+import { ApiError, jobsApi } from "jobs-api-client";
 
 type Schemas = components["schemas"];
 type Same<One, Other> = [One, Other] extends [Other, One] ? true : false;

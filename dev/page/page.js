@@ -1,4 +1,4 @@
-// Shows what the API returns. The requests are in api.js.
+// Shows what the API returns. The requests are in client/api.js.
 
 import { ApiError, jobsApi } from "./api.js";
 import { logIn } from "./cognito.js";

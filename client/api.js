@@ -1,6 +1,6 @@
 /**
- * A client of the jobs API. Copy this file, and api.d.ts with its types, into your project: it
- * needs nothing but fetch.
+ * A client of the jobs API, without dependencies. Install this folder by npm, or copy this file and
+ * api.d.ts with its types into your project.
  *
  *     const api = jobsApi("https://….amazonaws.com/api", () => idToken);
  *     const { jobs, next_cursor } = await api.list({ limit: 20 });
