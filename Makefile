@@ -28,7 +28,8 @@ test: $(INSTALLED)
 soak: $(INSTALLED)
 	SOAK=1 $(BIN)/pytest -s tests/test_deployed.py -k under_load
 
-# Mutation testing: MODULE=chalicelib.paging limits it; a run that was stopped goes on.
+# Mutation testing: MODULE=chalicelib.paging limits it; a run that was stopped goes on. MODULE=client
+# tests client/api.js, from the beginning.
 mutants: $(INSTALLED)
 	MODULE=$(MODULE) $(BIN)/python -m dev.mutants
 

@@ -1,13 +1,15 @@
-"""`make mutants`: mutation testing of app.py and chalicelib/, a score for each module.
+"""`make mutants`: mutation testing of app.py, chalicelib/ and client/, a score for each module.
 
-It works on a copy of the tree, and can be stopped: the next run continues, unless the tests have
-changed. mutmut 3.8 does not mutate functions that have decorators: in the copy, each such function
-is decorated by a call below it.
+It works on a copy of the tree. Python's mutants can be stopped: the next run continues, unless the
+tests have changed. mutmut 3.8 does not mutate functions that have decorators: in the copy, each
+such function is decorated by a call below it. The client's mutants are Stryker's, from npm.
 """
 
 import ast
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,15 +18,25 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 COPY = ROOT / "build" / "mutants"
+# Version 10 needs Node 22.
+STRYKER = "@stryker-mutator/core@9.6.1"
 
 
 def main(module: str) -> None:
-    """Test the mutants of a module, e.g. chalicelib.paging, or of all."""
+    """Test the mutants of a module, e.g. chalicelib.paging or client, or of all of Python."""
     listed = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True)
     for name in listed.splitlines():
         (COPY / name).parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).exists():
             shutil.copy2(ROOT / name, COPY / name)
+    if module == "client":
+        client_mutants()
+    else:
+        python_mutants(module)
+
+
+def python_mutants(module: str) -> None:
+    """Test the mutants of one or all modules in the copy."""
     for path in (COPY / "app.py", *COPY.glob("chalicelib/*.py")):
         path.write_text(without_decorators(path.read_text()))
     mutmut = str(Path(sys.executable).parent / "mutmut")
@@ -44,9 +56,49 @@ def main(module: str) -> None:
     for name, counts in sorted(states.items()):
         killed = counts["killed"] + counts["timeout"]
         tested = counts.total() - counts["not checked"]
-        if tested:
-            print(f"{name:20} {killed:4} of {tested:4} killed, {killed / tested:.1%}")
+        print_score(name, killed, tested)
     print(f"A mutant as a diff: cd {COPY.relative_to(ROOT)} && {mutmut} show <name>")
+
+
+def client_mutants() -> None:
+    """Test the mutants of client/api.js in the copy, each by the tests of its behavior."""
+    tools = ROOT / "build" / "stryker"
+    tools.mkdir(exist_ok=True)
+    install = "npm install --prefix . --loglevel=error --no-audit --no-fund"
+    if subprocess.run(f"{install} {STRYKER}", shell=True, cwd=tools).returncode:
+        sys.exit("npm could not install Stryker. Install Node.js 20 or newer.")
+    # Without what other tests need, which takes longer to start than these take.
+    bare = ["--noconftest", "-c", os.devnull, "-p", "no:cacheprovider"]
+    tests = ["-x", "tests/test_api_js.py", "-k", "not package and not types"]
+    command = [sys.executable, "-m", "pytest", *bare, *tests]
+    config = {
+        "mutate": ["client/api.js"],
+        "commandRunner": {"command": shlex.join(command)},
+        "reporters": ["json", "progress"],
+        "inPlace": True,
+        "concurrency": os.cpu_count(),
+        # A busy machine is no endless loop.
+        "timeoutMS": 30_000,
+    }
+    (COPY / "stryker.config.json").write_text(json.dumps(config))
+    stryker = tools / "node_modules" / ".bin" / "stryker"
+    environ = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    if subprocess.run([stryker, "run"], cwd=COPY, env=environ).returncode:
+        sys.exit("Stryker could not test the mutants: see above.")
+    report = json.loads((COPY / "reports" / "mutation" / "mutation.json").read_text())
+    for name, file in report["files"].items():
+        survivors = [m for m in file["mutants"] if m["status"] not in ("Killed", "Timeout")]
+        for mutant in survivors:
+            line = mutant["location"]["start"]["line"]
+            print(f"{mutant['status']}: {name}:{line}: {mutant['replacement']}")
+        tested = len(file["mutants"])
+        print_score(name, tested - len(survivors), tested)
+
+
+def print_score(name: str, killed: int, tested: int) -> None:
+    """Print a module's line, if anything of it was tested."""
+    if tested:
+        print(f"{name:20} {killed:4} of {tested:4} killed, {killed / tested:.1%}")
 
 
 def without_decorators(source: str) -> str:
