@@ -630,20 +630,6 @@ def test_an_api_that_cannot_be_reached_is_said_plainly(running: Running, browser
     assert browser.seen("#status") == browser.seen("#error") == []
 
 
-def test_a_response_that_is_not_json_is_an_error(running: Running, browser: Browser) -> None:
-    browser.visit(running.page, token=running.token)
-    browser.see(f"{LIST} a")
-    script = """
-        const cut = () => new Response('{"jobs": [', { headers: { ETag: '"tag"' } });
-        window.fetch = async () => cut();
-        import("./api.js")
-          .then(({ jobsApi }) => jobsApi("", () => "token").list())
-          .then(() => "listed", (error) => `${error.message} (${error.status})`)
-          .then(arguments[0]);
-    """
-    assert browser.driver.execute_async_script(script) == "The response is not the API's. (200)"
-
-
 def test_sixty_jobs_come_page_by_page(running: Running, browser: Browser) -> None:
     cognito = running.aws.client("cognito-idp")
     user_id = create_user(cognito, running.pool, "bob@example.com")
