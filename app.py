@@ -2,7 +2,6 @@
 
 import gc
 import os
-import sys
 import time
 from collections.abc import Callable
 from functools import partial, wraps
@@ -11,12 +10,7 @@ from typing import cast
 from chalice.app import CognitoUserPoolAuthorizer, CORSConfig, Request, Response
 
 if "AWS_CHALICE_CLI_MODE" in os.environ:
-    # `chalice local`, `deploy` and `package` import the app as well. Chalice's reloader is already
-    # watching the files, and would take new bytecode for a change: so switch that off first.
-    sys.dont_write_bytecode = True
-    from dev import reloader
-
-    reloader.patch()
+    # `chalice local`, `deploy` and `package` import the app; for `local` this does not return.
     from dev.chalice_cli import prepare
 
     prepare()

@@ -1,9 +1,7 @@
 """What `chalice local`, `deploy` and `package` do before they load the app."""
 
 import json
-import logging
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,36 +13,32 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalice.cli import cli
 from chalice.package import JSONTemplateSerializer, YAMLTemplateSerializer
 
-from chalicelib import aws
 from chalicelib.config import load_settings
 from chalicelib.errors import ConfigError
-from dev import reloader
+from dev.processes import check_free, end
 
 # What stage prod and its policy contain until somebody fills them in.
 PLACEHOLDER = "FILL IN"
 CONFIG = Path(".chalice", "config.json")
-STAND_INS = {
-    "USER_POOL_ARN": "arn:aws:cognito-idp:us-east-1:123456789012:userpool/us-east-1_AbCdEfGhI",
-    "JOB_REQUESTS_TABLE": "job-requests",
-    "JOB_FILES_BUCKET": "job-files",
-}
 
 
 def prepare() -> None:
-    """Check what the command needs, or end it with one line; for `chalice local`, set it up."""
+    """Check what the command needs, or end it with one line. `chalice local` becomes dev/server.py.
+
+    At once: Chalice's own watcher is running, and takes new bytecode for a change.
+    """
     command, options = parse_command(sys.argv[1:])
+    if command == "local":
+        become_server(options)
+    from dev.server import stage_config
+
     try:
         stage = stage_config(options["stage"]) if options else {}
-        if command == "local":
-            prepare_local(options)
         if command in ("deploy", "package"):
             check_stage(command, options, stage)
         if command == "package":
             check_files(options)
         settings = load_settings(os.environ)
-        if command == "local":
-            aws.region(settings)
-            aws.credentials()
         if command in ("deploy", "package"):
             if settings.region:
                 # botocore, and so Chalice, does not read AWS_REGION.
@@ -69,26 +63,18 @@ def parse_command(arguments: list[str]) -> tuple[str, dict[str, Any]]:
     return name, command.make_context(name, rest, parent=context).params
 
 
-def end(message: str) -> NoReturn:
-    """End the command with the message and a status that is not 0."""
-    print(message, file=sys.stderr, flush=True)
-    if reloader.is_worker():
-        # This is a thread of the reloader's worker, where SystemExit is lost. The reloader ends
-        # with status 0 for each status of its worker, so send it a signal. An interactive bash
-        # then prints "Terminated", as it does for every signal that ends Python.
-        os.kill(os.getppid(), signal.SIGTERM)
-        os._exit(2)
-    sys.exit(2)
-
-
-def stage_config(name: str) -> dict[str, Any]:
-    """The stage's configuration, with what is set for all stages. Raises ConfigError."""
-    # Chalice has read the file before, so it is there and valid JSON.
-    config: dict[str, Any] = json.loads(CONFIG.read_text("utf-8"))
-    stages = config.get("stages", {})
-    if name not in stages:
-        raise ConfigError(f"Stage {name} does not exist. {CONFIG} has: {', '.join(stages)}.")
-    return {**config, **stages[name]}
+def become_server(options: dict[str, Any]) -> NoReturn:
+    """Replace this process by the server, with the same options, if the port is free."""
+    host = options["host"]
+    try:
+        check_free(options["port"], host)
+    except ConfigError as error:
+        other = "--port 8001" if host == "127.0.0.1" else "--host 127.0.0.1 --port 8001"
+        end(f"{error} Choose another one: chalice local {other}")
+    del os.environ["AWS_CHALICE_CLI_MODE"]
+    # The server is found in the working directory, where Chalice has gone to.
+    os.environ.pop("PYTHONSAFEPATH", None)
+    os.execv(sys.executable, [sys.executable, "-m", "dev.server", json.dumps(options)])
 
 
 def check_stage(command: str, options: dict[str, Any], stage: dict[str, Any]) -> None:
@@ -106,6 +92,8 @@ def check_stage(command: str, options: dict[str, Any], stage: dict[str, Any]) ->
         check_json(files[-1])
     if options.get("merge_template"):
         # The template replaces the placeholders.
+        from dev.emulated_aws import STAND_INS
+
         for name, value in STAND_INS.items():
             if os.environ.get(name, "").startswith(PLACEHOLDER):
                 os.environ[name] = value
@@ -170,25 +158,3 @@ def check_credentials(session: botocore.session.Session) -> None:
         raise ConfigError("There are no AWS credentials. Choose a profile by AWS_PROFILE.")
     once = Config(connect_timeout=4, read_timeout=4, retries={"total_max_attempts": 1})
     session.create_client("sts", config=once).get_caller_identity()
-
-
-def prepare_local(options: dict[str, Any]) -> None:
-    """Start the emulated AWS if no user pool is named, and patch the server."""
-    # botocore's INFO lines say where credentials and endpoints were found.
-    logging.getLogger("botocore").setLevel(logging.WARNING)
-    from dev import local_server
-    from dev.processes import check_free
-
-    host, port = options["host"], options["port"]
-    try:
-        check_free(port, host)
-    except ConfigError as error:
-        other = "--port 8001" if host == "127.0.0.1" else "--host 127.0.0.1 --port 8001"
-        raise ConfigError(f"{error} Choose another one: chalice local {other}") from error
-    url = f"http://{host}:{port}"
-    lines = [f"Serving on {url}"]
-    if not os.environ.get("USER_POOL_ARN"):
-        from dev import demo
-
-        lines = demo.start(url)
-    local_server.patch(lines)

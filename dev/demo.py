@@ -28,7 +28,6 @@ from dev.emulated_aws import (
     create_table,
     create_user,
     emulated_aws,
-    ignore_shell,
     log_in,
 )
 
@@ -68,16 +67,17 @@ JOBS = {
 
 
 def start(url: str) -> list[str]:
-    """Start an emulated AWS that ends with this process, with the demo data.
+    """Start an emulated AWS with the demo data, which ends with this process, but not by an exec.
 
     Sets the environment of the API for it, and returns the lines to print when the API is ready.
     """
-    ignore_shell()
     folder = Path(tempfile.mkdtemp(prefix="jobs-"))
     running = ExitStack()
     atexit.register(running.close)
     running.callback(shutil.rmtree, folder, ignore_errors=True)
     aws = running.enter_context(emulated_aws(folder, remove=True))
+    assert aws.process.stdin is not None
+    os.set_inheritable(aws.process.stdin.fileno(), True)
     pool = create_pool(aws.client("cognito-idp"))
     os.environ |= api_environ(aws, pool.arn)
     return ready_lines(url, fill(aws, pool), folder)

@@ -11,7 +11,7 @@ import boto3
 import yaml
 from botocore.config import Config
 
-from chalicelib.config import Settings
+from chalicelib.config import Settings, load_settings
 from dev.processes import Process, child, free_port, wait_for
 
 REGION = "eu-central-1"
@@ -21,6 +21,20 @@ PASSWORD = "Demo-Passw0rd"  # pragma: allowlist secret
 # No other: ministack has no authentication, and its Lambda service runs any code.
 SERVICES = ("cognito-idp", "dynamodb", "s3")
 
+# What the shell may say about the API on an emulated AWS.
+BEHAVIOR = (
+    "ALLOWED_ORIGIN",
+    "JOB_LIST_CONSISTENT_READ",
+    "LOG_LEVEL",
+    "URL_EXPIRY_SECONDS",
+    "URL_WINDOW_SECONDS",
+)
+# Values that are well-formed.
+STAND_INS = {
+    "USER_POOL_ARN": "arn:aws:cognito-idp:us-east-1:123456789012:userpool/us-east-1_AbCdEfGhI",
+    "JOB_REQUESTS_TABLE": TABLE,
+    "JOB_FILES_BUCKET": BUCKET,
+}
 NO_CONFIGURATION = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -80,13 +94,17 @@ class Pool(NamedTuple):
     client_id: str
 
 
-def ignore_shell() -> None:
-    """Remove what a developer's shell says about AWS, proxies and this API from the environment."""
-    settings = tuple(name.upper() for name in Settings._fields)
-    for name in set(os.environ) - {"AWS_CHALICE_CLI_MODE"}:
+def ignore_shell(*kept: str) -> None:
+    """Remove what a developer's shell says about AWS, proxies and this API from the environment.
+
+    Raises ConfigError if a variable that is kept has a bad value.
+    """
+    settings = {name.upper() for name in Settings._fields} - set(kept)
+    for name in set(os.environ):
         if name.startswith("AWS_") or name.upper().endswith("_PROXY") or name in settings:
             del os.environ[name]
     os.environ |= NO_CONFIGURATION
+    load_settings({**STAND_INS, **os.environ})
 
 
 @contextmanager
@@ -127,6 +145,7 @@ def emulated_aws(
 def api_environ(aws: EmulatedAws, pool_arn: str) -> dict[str, str]:
     """The variables of the API on that AWS."""
     return {
+        **{name: os.environ[name] for name in BEHAVIOR if name in os.environ},
         "USER_POOL_ARN": pool_arn,
         "JOB_REQUESTS_TABLE": TABLE,
         "JOB_FILES_BUCKET": BUCKET,

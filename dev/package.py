@@ -51,6 +51,7 @@ def chalice_package(folder: Path) -> None:
         "chalicelib/*.py",
         "dev/*.py",
         "requirements.txt",
+        "resources.yaml",
         ".chalice/*.json",
     ):
         for source in ROOT.glob(pattern):
@@ -58,16 +59,7 @@ def chalice_package(folder: Path) -> None:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, copy)
     chalice = Path(sys.executable).parent / "chalice"
-    template = ROOT / "resources.yaml"
-    command: list[str | Path] = [
-        chalice,
-        "package",
-        "--stage",
-        "prod",
-        "--merge-template",
-        template,
-        folder,
-    ]
+    options: list[str | Path] = ["--stage", "prod", "--merge-template", "resources.yaml", folder]
     # Chalice needs a region, but the template is the same for any: ignore the shell and profiles.
     foreign = ("AWS_", "PYTHON", *(name.upper() for name in Settings._fields))
     environ = {
@@ -77,7 +69,9 @@ def chalice_package(folder: Path) -> None:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
     # With a pipe instead of a terminal it never asks a question and waits.
-    done = subprocess.run(command, cwd=project, env=environ, capture_output=True, text=True)
+    done = subprocess.run(
+        [chalice, "package", *options], cwd=project, env=environ, capture_output=True, text=True
+    )
     if done.returncode:
         sys.exit(f"{done.stdout}{done.stderr}`chalice package` failed.")
 

@@ -6,12 +6,14 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from chalicelib.errors import ConfigError
 
@@ -19,6 +21,18 @@ START_SECONDS = 30
 STOP_SECONDS = 5
 
 Process = subprocess.Popen[bytes]
+
+
+def end(message: str) -> NoReturn:
+    """End the command with the message and a status that is not 0."""
+    print(message, file=sys.stderr, flush=True)
+    if "CHALICE_WORKER" in os.environ:
+        # This is a thread of the reloader's worker, where SystemExit is lost. The reloader ends
+        # with status 0 for each status of its worker, so send it a signal. An interactive bash
+        # then prints "Terminated", as it does for every signal that ends Python.
+        os.kill(os.getppid(), signal.SIGTERM)
+        os._exit(2)
+    sys.exit(2)
 
 
 def free_port() -> int:
@@ -57,6 +71,7 @@ def child(
     with log.open("wb") if log else nullcontext() as output:
         process = subprocess.Popen(
             command,
+            cwd=Path(__file__).parent.parent,
             env=environ,
             stdin=subprocess.PIPE,
             stdout=output,

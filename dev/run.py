@@ -1,5 +1,6 @@
-"""`make run`: `chalice local` on an emulated AWS, with the page, all on 127.0.0.1."""
+"""`make run`: the server of `chalice local` on an emulated AWS, and the page, on 127.0.0.1."""
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 from chalicelib.errors import ConfigError
 from dev import demo
 from dev.emulated_aws import (
+    BEHAVIOR,
     PASSWORD,
     REGION,
     EmulatedAws,
@@ -23,14 +25,16 @@ from dev.emulated_aws import (
 from dev.page_server import REFERENCE, page_server
 from dev.processes import Process, check_free, child, wait_for
 
-ROOT = Path(__file__).parent.parent
 STOPPED_BY = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
 def main() -> None:
     """Run until Ctrl-C or SIGTERM, or until a part of it ends by itself."""
     port = chosen_port(os.environ.get("PORT") or "8000")
-    ignore_shell()
+    try:
+        ignore_shell(*BEHAVIOR)
+    except ConfigError as error:
+        sys.exit(str(error))
     # SIGINT too: shells start background jobs with it ignored.
     for number in STOPPED_BY:
         signal.signal(number, end)
@@ -110,19 +114,10 @@ def local_api(
     log: Path | None = None,
     **settings: str,
 ) -> AbstractContextManager[Process]:
-    """`chalice local` as a child process on that AWS."""
-    environ = {
-        "PATH": os.environ["PATH"],
-        **api_environ(aws, pool_arn),
-        **settings,
-    }
-    chalice: list[str | Path] = [
-        Path(sys.executable).parent / "chalice",
-        "--project-dir",
-        ROOT,
-        "local",
-    ]
-    return child([*chalice, "--port", str(port)], environ, log)
+    """The server of `chalice local` as a child process on that AWS."""
+    environ = {"PATH": os.environ["PATH"], **api_environ(aws, pool_arn), **settings}
+    options = json.dumps({"port": port})
+    return child([sys.executable, "-m", "dev.server", options], environ, log)
 
 
 def show(*lines: str) -> None:

@@ -24,11 +24,11 @@ from tests.support import openapi
 from tests.support.commands import (
     documented_commands,
     environment,
-    read_until_ready,
     uvx,
 )
 from tests.support.events import ALICE, ENVIRON, ROUTES, SECONDS, Context, Invoke
 from tests.support.moto_aws import Aws
+from tests.support.processes import read_until_ready
 
 AWS_CLI = "awscli==1.46.3"
 DOCUMENTS = [ROOT / "README.md"]

@@ -46,17 +46,6 @@ def uvx(package: str, *command: str) -> list[str]:
     return [str(BIN / "uvx"), *options, *command]
 
 
-def read_until_ready(process: subprocess.Popen[str]) -> list[str]:
-    """The lines of `make run` up to the last one, which says how to end it."""
-    lines: list[str] = []
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.append(line.rstrip("\n"))
-        if line.startswith("Ctrl-C ends "):
-            return lines
-    raise AssertionError("\n".join(lines))
-
-
 def load(url: str, tokens: dict[str, str], seconds: int, folder: Path) -> set[str]:
     """Call all routes below the URL by locust; each "<route> <status>" that came back.
 

@@ -1,0 +1,167 @@
+"""`python -m dev.server OPTIONS`: the app behind dev/gateway.py, reloaded when its files change.
+
+The options are those of `chalice local`, as JSON: it becomes this process (dev/chalice_cli.py).
+`make run` starts it too (dev/run.py).
+"""
+
+import json
+import os
+import re
+import runpy
+import sys
+import threading
+import time
+import traceback
+from contextlib import suppress
+from glob import glob
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.wrappers import Request, Response
+
+from chalicelib.errors import ConfigError
+from dev.processes import end
+
+ROOT = Path(__file__).parent.parent
+# What is packaged, and what the app loads on this machine: glob finds no dotfiles.
+PACKAGED = ("app.py", "chalicelib/**", "vendor/**")
+LOADED = (*PACKAGED, "dev/*.py", ".chalice/*.json", "resources.yaml")
+# What editors and Python leave in folders.
+LEFT_BEHIND = re.compile(r"__pycache__/|/4913$|/#|~$|\.(pyc|orig|rej|bak|tmp)$")
+POLL_SECONDS = 0.3
+# The variable that hands the open socket on to the process that this one becomes.
+SOCKET = "DEV_SERVER_SOCKET"
+
+
+def main() -> None:
+    """Serve until Ctrl-C or SIGTERM, or until the process that has started this one has ended."""
+    with suppress(KeyboardInterrupt):
+        serve(**json.loads(sys.argv[1]))
+
+
+def serve(port: int, host: str = "127.0.0.1", stage: str = "dev", autoreload: bool = True) -> None:
+    """Serve the stage on the port, or end the process with one line."""
+    # Before the code is loaded: what changes from now on has to be loaded again.
+    files, parent = files_of(LOADED), os.getppid()
+    fd = int(os.environ[SOCKET]) if SOCKET in os.environ else None
+    lines = [] if fd else start(host, port, stage)
+    server = make_server(host, port, load(stage), threaded=True, request_handler=Handler, fd=fd)
+    if fd:
+        os.close(fd)  # The server has duplicated it.
+    print(*lines or [f"Serving on http://{host}:{port}"], sep="\n", flush=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    while not autoreload:
+        thread.join(60)
+    while os.getppid() == parent:
+        time.sleep(POLL_SECONDS)
+        changed = sorted({name for name, _ in files.items() ^ files_of(LOADED).items()})
+        if changed:
+            print(f"Restarting local dev server: {', '.join(changed)} changed.", flush=True)
+            server.socket.set_inheritable(True)
+            os.environ[SOCKET] = str(server.fileno())
+            # The same process with new code: the emulated AWS, a child of it, keeps its data.
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def start(host: str, port: int, stage: str) -> list[str]:
+    """Check the environment; if no user pool is named, start an emulated AWS.
+
+    Returns the lines to print for it. Ends the process if something is wrong.
+    """
+    from botocore.exceptions import BotoCoreError
+
+    from chalicelib import aws
+    from chalicelib.config import load_settings
+    from dev import demo
+    from dev.emulated_aws import BEHAVIOR, ignore_shell
+
+    try:
+        os.environ |= stage_config(stage).get("environment_variables", {})
+        if os.environ.get("USER_POOL_ARN"):
+            aws.region(load_settings(os.environ))
+            aws.credentials()
+            return []
+        ignore_shell(*BEHAVIOR)
+        return demo.start(f"http://{host}:{port}")
+    except (BotoCoreError, ConfigError, RuntimeError) as error:
+        end(" ".join(str(error).split()))
+
+
+def load(stage: str) -> Any:
+    """The gateway with the app, or while the code is broken, 502 for everything."""
+    try:
+        config = stage_config(stage)
+        os.environ |= config.get("environment_variables", {})
+        sys.path.append(str(ROOT / "vendor"))
+        for name in files_of(PACKAGED):
+            # The views import theirs with the first request.
+            if name.endswith(".py"):
+                compile((ROOT / name).read_bytes(), ROOT / name, "exec")
+        from dev.gateway import Gateway
+
+        def load_app() -> Any:
+            return runpy.run_path(str(ROOT / "app.py"))["app"]
+
+        return Request.application(Gateway(load_app, config["lambda_timeout"]).respond)
+    except Exception as error:
+        print(f"The API cannot be loaded: {place(error)}", file=sys.stderr, flush=True)
+        # As API Gateway responds while the function fails.
+        headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
+        message = json.dumps({"message": "Internal server error"})
+        return Response(message, HTTPStatus.BAD_GATEWAY, headers, content_type="application/json")
+
+
+def place(error: Exception) -> str:
+    """The error with the last line of this project's own code on its way."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}: SyntaxError: {error.msg}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if Path(f.filename).is_relative_to(ROOT) and "/lib/" not in f.filename]
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{own[-1].filename}, line {own[-1].lineno}: {reason}"
+
+
+def stage_config(name: str) -> dict[str, Any]:
+    """The stage's configuration, with what is set for all stages. Raises ConfigError."""
+    # Chalice has read the file before, so it is there and valid JSON.
+    config: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
+    stages = config.get("stages", {})
+    if name not in stages:
+        raise ConfigError(
+            f"Stage {name} does not exist. .chalice/config.json has: {', '.join(stages)}."
+        )
+    return {**config, **stages[name]}
+
+
+def files_of(patterns: tuple[str, ...]) -> dict[str, float]:
+    """The files that match, relative to the project, with their times."""
+    found: dict[str, float] = {}
+    for pattern in patterns:
+        for name in glob(pattern, root_dir=ROOT, recursive=True):
+            if not LEFT_BEHIND.search(name) and not (ROOT / name).is_dir():
+                with suppress(FileNotFoundError):  # It has just gone.
+                    found[name] = (ROOT / name).stat().st_mtime
+    return found
+
+
+class Handler(WSGIRequestHandler):
+    """Werkzeug's, but it logs no query, which may hold a file's name."""
+
+    error_content_type = "application/json"
+    error_message_format = '{"message": "%(explain)s"}'
+
+    def log_request(self, code: int | str = "-", _: int | str = "-") -> None:
+        """Log method, path and status."""
+        line = f"{self.command} {getattr(self, 'path', '').partition('?')[0]} {code}"
+        BaseHTTPRequestHandler.log_message(self, "%s", line)
+
+    def log_error(self, *_: Any) -> None:
+        """Log nothing: the message quotes a malformed request."""
+
+
+if __name__ == "__main__":
+    main()
