@@ -6,8 +6,19 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 SAM_CLI := 1.170.0
 
-# The developer's shell has no say in what Python imports.
-unexport PYTHONPATH
+# The developer's shell has no say in what Python imports, nor in where pip installs.
+unexport PYTHONPATH PYTHONSAFEPATH
+export PIP_USER := 0
+
+ifneq ($(words $(VENV)),1)
+$(error VENV is "$(VENV)". It must be a path without spaces)
+endif
+# The file says where the environment was made. It is made again if it was moved or copied, for its
+# scripts name their interpreter by its path, or if that has gone.
+ifneq ($(shell $(BIN)/python -c 'print(open("$(INSTALLED)").read() or "$(abspath $(VENV))")' 2>&1 || true),$(abspath $(VENV)))
+.PHONY: $(INSTALLED)
+CLEAR := $(if $(wildcard $(INSTALLED)),--clear)
+endif
 
 .PHONY: run test mutants soak bench package golden deploy audit pins secrets
 
@@ -72,7 +83,7 @@ deploy: package
 $(INSTALLED): requirements.txt requirements-dev.txt
 	@echo "Making the virtual environment $(VENV) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(CLEAR) $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements-dev.txt)
-	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python -r requirements.txt -r requirements-dev.txt
-	@touch $@
+	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python $$([ -w "$$HOME" ] || echo --no-cache) -r requirements.txt -r requirements-dev.txt
+	@printf %s '$(abspath $(VENV))' > $@
