@@ -79,35 +79,42 @@ def become_server(options: dict[str, Any]) -> NoReturn:
 
 def check_stage(command: str, options: dict[str, Any], stage: dict[str, Any]) -> None:
     """Refuse stage dev, and another until it and its policy are filled in. Raises ConfigError."""
-    if options["stage"] == "dev":
+    name = options["stage"]
+    if name == "dev":
         raise ConfigError(
             f"Stage dev is for this machine only. Use chalice {command} --stage prod, or make "
             "deploy, which creates the table, the bucket and the user pool as well."
         )
-    files = [CONFIG]
-    if not stage.get("autogen_policy", True):
-        files.append(
-            CONFIG.parent / stage.get("iam_policy_file", f"policy-{options['stage']}.json")
+    autogen = options.get("autogen_policy")
+    if stage.get("autogen_policy", True) if autogen is None else autogen:
+        raise ConfigError(
+            f"Stage {name} would get a role that may only log. Set autogen_policy to false for it "
+            f"in {CONFIG}, and iam_policy_file, as stage prod has it."
         )
-        check_json(files[-1])
-    if options.get("merge_template"):
-        # The template replaces the placeholders.
-        from dev.emulated_aws import STAND_INS
-
-        for name, value in STAND_INS.items():
-            if os.environ.get(name, "").startswith(PLACEHOLDER):
-                os.environ[name] = value
-        return
-    for path in files:
-        check_filled_in(path)
-
-
-def check_json(path: Path) -> None:
-    """Refuse a file that is missing or not JSON. Raises ConfigError."""
+    policy = CONFIG.parent / stage.get("iam_policy_file", f"policy-{name}.json")
+    policy_text = read(policy)
     try:
-        json.loads(read(path))
+        json.loads(policy_text)
     except ValueError as error:
-        raise ConfigError(f"{path} is not valid JSON: {error}.") from error
+        raise ConfigError(f"{policy} is not valid JSON: {error}.") from error
+    if not options.get("merge_template"):
+        for path, text in ((CONFIG, json.dumps(stage)), (policy, policy_text)):
+            if PLACEHOLDER in text:
+                raise ConfigError(
+                    f"{path} still says {PLACEHOLDER}. Fill it in, or use make deploy, which needs "
+                    "no such values."
+                )
+        return
+    if stage.get("api_gateway_stage", "api") != "api":
+        raise ConfigError(
+            f"The template's alarms watch stage api: set api_gateway_stage in {CONFIG}."
+        )
+    # The template replaces the placeholders.
+    from dev.emulated_aws import STAND_INS
+
+    for variable, value in STAND_INS.items():
+        if os.environ.get(variable, "").startswith(PLACEHOLDER):
+            os.environ[variable] = value
 
 
 def read(path: Path) -> str:
@@ -141,15 +148,6 @@ def check_files(options: dict[str, Any]) -> None:
     # Chalice creates the folder and its parents.
     elif not next(path for path in (out, *out.parents) if path.exists()).is_dir():
         raise ConfigError(f"{out} must be a folder, or a name where one can be created.")
-
-
-def check_filled_in(path: Path) -> None:
-    """Refuse a file that has placeholders left. Raises ConfigError."""
-    if PLACEHOLDER in path.read_text("utf-8"):
-        raise ConfigError(
-            f"{path} still says {PLACEHOLDER}. Fill it in, or use make deploy, which needs no "
-            "such values."
-        )
 
 
 def check_credentials(session: botocore.session.Session) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from chalicelib.config import Settings
+from dev.server import LOADED, files_of, stage_config
 
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build"
@@ -27,6 +28,13 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 def main(build: Path = BUILD) -> None:
     """Write deployment.zip and template.yaml, for stage prod, into the folder `build`."""
+    if stage_config("prod").get("automatic_layer"):
+        sys.exit("Set automatic_layer to false in .chalice/config.json: the zip has it all.")
+    try:
+        build.mkdir(exist_ok=True)
+        tempfile.TemporaryFile(dir=build).close()
+    except OSError as error:
+        sys.exit(f"{build} cannot be written: {error.strerror}.")
     print("Packaging ...", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         packaged, code = Path(folder, "packaged"), Path(folder, "code")
@@ -35,7 +43,6 @@ def main(build: Path = BUILD) -> None:
             plain.extractall(code)
         slim(code)
         compile_all(code)
-        build.mkdir(exist_ok=True)
         write_zip(code, build / "deployment.zip")
         write_template(packaged / "sam.yaml", build / "template.yaml")
     runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -46,18 +53,10 @@ def chalice_package(folder: Path) -> None:
     """Run `chalice package` with the merge template in a copy of the app's own files."""
     # Chalice packages all that is in chalicelib/, and may reuse an outdated zip from its cache.
     project = folder.parent / "project"
-    for pattern in (
-        "app.py",
-        "chalicelib/*.py",
-        "dev/*.py",
-        "requirements.txt",
-        "resources.yaml",
-        ".chalice/*.json",
-    ):
-        for source in ROOT.glob(pattern):
-            copy = project / source.relative_to(ROOT)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, copy)
+    for name in files_of((*LOADED, ".chalice/**/*.json", "requirements.txt")):
+        copy = project / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copy)
     chalice = Path(sys.executable).parent / "chalice"
     options: list[str | Path] = ["--stage", "prod", "--merge-template", "resources.yaml", folder]
     # Chalice needs a region, but the template is the same for any: ignore the shell and profiles.
@@ -73,13 +72,13 @@ def chalice_package(folder: Path) -> None:
         [chalice, "package", *options], cwd=project, env=environ, capture_output=True, text=True
     )
     if done.returncode:
-        sys.exit(f"{done.stdout}{done.stderr}`chalice package` failed.")
+        sys.exit(f"{done.stdout}{done.stderr}".strip())
 
 
 def slim(code: Path) -> None:
     """Remove what the API does not use: most of all, botocore's data of other services (27 MB)."""
     for pattern in LEFT_OUT:
-        for path in code.glob(pattern):
+        for path in code.glob(f"{pattern}/"):
             shutil.rmtree(path)
     data = code / "botocore" / "data"
     for folder in data.glob("*/"):

@@ -129,7 +129,7 @@ def stage_config(name: str) -> dict[str, Any]:
     """The stage's configuration, with what is set for all stages. Raises ConfigError."""
     # Chalice has read the file before, so it is there and valid JSON.
     config: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
-    stages = config.get("stages", {})
+    stages = config.pop("stages", {})
     if name not in stages:
         raise ConfigError(
             f"Stage {name} does not exist. .chalice/config.json has: {', '.join(stages)}."

@@ -11,10 +11,11 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import urllib3
@@ -51,8 +52,9 @@ def environ(copy: Path, **variables: str) -> dict[str, str]:
 
 
 def run(copy: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    make_package = [sys.executable, "-m", "dev.package"]
     return subprocess.run(
-        [CHALICE, *arguments],
+        make_package if arguments[0] == "make" else [CHALICE, *arguments],
         cwd=copy,
         env=environ(copy, **variables),
         capture_output=True,
@@ -88,63 +90,60 @@ class Mistake(NamedTuple):
     unfilled: str = ""
 
 
-POLICY = ".chalice/policy-prod.json"
-MERGE = "package --stage prod --merge-template resources.yaml out"
-NO_POOL = {"USER_POOL_ARN": "", "JOB_REQUESTS_TABLE": "", "JOB_FILES_BUCKET": ""}
+CONFIG, POLICY = ".chalice/config.json", ".chalice/policy-prod.json"
+NO_STAGE = f"Stage nosuch does not exist. {CONFIG} has: dev, prod."
+PACKAGE, TEMPLATE = "package --stage prod --merge-template", "resources.yaml"
+MERGE = f"{PACKAGE} {TEMPLATE} out"
+
+
+def config(**prod: Any) -> dict[str, str | None]:
+    """The file of the configuration, with this stage prod."""
+    return {CONFIG: json.dumps({"version": "2.0", "app_name": "a", "stages": {"prod": prod}})}
+
+
 MISTAKES = [
     Mistake("deploy", "Use chalice deploy --stage prod, or make deploy"),
     Mistake("package out", "Use chalice package --stage prod, or make deploy"),
-    Mistake("deploy --stage prod", "config.json still says FILL IN.", unfilled="config.json"),
+    Mistake("deploy --stage prod", f"{CONFIG} still says FILL IN.", unfilled="config.json"),
     Mistake(
         "package --pkg-format terraform --stage prod out",
-        ".chalice/policy-prod.json still says FILL IN.",
+        f"{POLICY} still says FILL IN.",
         unfilled="policy-prod.json",
     ),
     Mistake("deploy --stage prod", f"{POLICY} cannot be read: No such file", files={POLICY: None}),
     Mistake("package --stage prod out", f"{POLICY} is not valid JSON: Exp", files={POLICY: "{"}),
     Mistake(MERGE, f"{POLICY} is not valid JSON: Expecting property name", files={POLICY: "{"}),
-    *(
-        Mistake(
-            f"{command} --stage nosuch", "Stage nosuch does not exist. .chalice/config.json has"
-        )
-        for command in ("local --no-autoreload", "deploy", "package out")
+    Mistake("deploy --stage prod", "would get a role that may only log.", files=config()),
+    Mistake(
+        MERGE,
+        "The template's alarms watch stage api: set api_gateway_stage in .chalice/config.json.",
+        files=config(autogen_policy=False, api_gateway_stage="v1"),
     ),
-    *(
-        Mistake(
-            f"package --stage prod --merge-template {template} {out}",
-            message,
-            files={"open.yml": "{a: 1", "text.yaml": "text"},
-        )
-        for template, out, message in (
-            ("nope.yaml", "out", "nope.yaml cannot be read: No such file or directory."),
-            ("chalicelib", "out", "chalicelib cannot be read: Is a directory."),
-            ("app.py", "out", "Expected app.py to be valid JSON template."),
-            ("open.yml", "out", "open.yml is not valid YAML: while parsing a flow mapping"),
-            ("text.yaml", "out", "text.yaml is not a CloudFormation template."),
-            ("resources.yaml", "app.py", "app.py must be a folder, or a name where"),
-            ("resources.yaml", "app.py/out", "app.py/out must be a folder, or a name where"),
-            ("resources.yaml", "--single-file dev", "dev must be a file in an existing folder"),
-            ("resources.yaml", "--single-file out/zip", "zip must be a file in an existing"),
-        )
-    ),
-    *(
-        Mistake(command, "There is no AWS region. Set AWS_REGION.", {"AWS_REGION": ""})
-        for command in (MERGE, "deploy --stage prod")
-    ),
-    *(
-        Mistake(f"local {option}", message, variables)
-        for option, variables, message in (
-            ("", {"USER_POOL_ARN": "x"}, "USER_POOL_ARN is 'x'. It must be the ARN of"),
-            ("--no-autoreload", {"JOB_FILES_BUCKET": ""}, "JOB_FILES_BUCKET is not set. It must"),
-            ("", {**NO_POOL, "LOG_LEVEL": "loud"}, "LOG_LEVEL is 'loud'. It must be"),
-            ("", {"AWS_REGION": ""}, "AWS_REGION is not set, and no AWS profile names a region."),
-            ("", {"AWS_ACCESS_KEY_ID": ""}, "There are no AWS credentials. Set AWS_ACCESS_KEY_ID"),
-            ("", {"AWS_REGION": "", "AWS_PROFILE": "nope"}, "The config profile (nope) could not"),
-            ("", {"AWS_REGION": "", "AWS_CONFIG_FILE": __file__}, "Unable to parse config file"),
-            ("--port 0", {}, "Port 0 does not exist: it must be from 1 to 65535. Choose another"),
-            ("--no-autoreload --host 203.0.113.7", {}, "Cannot assign requested address)."),
-        )
-    ),
+    Mistake("make package", "Set automatic_layer to false", files=config(automatic_layer=True)),
+    Mistake("make package", "build cannot be written: File exists.", files={"build": ""}),
+    Mistake("local --no-autoreload --stage nosuch", NO_STAGE),
+    Mistake("deploy --stage nosuch", NO_STAGE),
+    Mistake("package --stage nosuch out", NO_STAGE),
+    Mistake(f"{PACKAGE} nope.yaml out", "nope.yaml cannot be read: No such file or directory."),
+    Mistake(f"{PACKAGE} chalicelib out", "chalicelib cannot be read: Is a directory."),
+    Mistake(f"{PACKAGE} app.py out", "Expected app.py to be valid JSON template."),
+    Mistake(f"{PACKAGE} a.yml out", "a.yml is not valid YAML: while", files={"a.yml": "{a: 1"}),
+    Mistake(f"{PACKAGE} a.yml out", "a.yml is not a CloudFormation temp", files={"a.yml": "text"}),
+    Mistake(f"{PACKAGE} {TEMPLATE} app.py", "app.py must be a folder, or a name where"),
+    Mistake(f"{PACKAGE} {TEMPLATE} app.py/out", "app.py/out must be a folder, or a name where"),
+    Mistake(f"{PACKAGE} {TEMPLATE} --single-file dev", "dev must be a file in an existing folder"),
+    Mistake(f"{PACKAGE} {TEMPLATE} --single-file out/zip", "zip must be a file in an existing"),
+    Mistake(MERGE, "There is no AWS region. Set AWS_REGION.", {"AWS_REGION": ""}),
+    Mistake("deploy --stage prod", "There is no AWS region. Set AWS_REGION.", {"AWS_REGION": ""}),
+    Mistake("local", "USER_POOL_ARN is 'x'. It must be the ARN of", {"USER_POOL_ARN": "x"}),
+    Mistake("local --no-autoreload", "JOB_FILES_BUCKET is not set.", {"JOB_FILES_BUCKET": ""}),
+    Mistake("local", "LOG_LEVEL is 'loud'. It must", {"USER_POOL_ARN": "", "LOG_LEVEL": "loud"}),
+    Mistake("local", "AWS_REGION is not set, and no AWS profile names", {"AWS_REGION": ""}),
+    Mistake("local", "There are no AWS credentials. Set AWS_ACC", {"AWS_ACCESS_KEY_ID": ""}),
+    Mistake("local", "The config profile (no) could", {"AWS_REGION": "", "AWS_PROFILE": "no"}),
+    Mistake("local", "Unable to parse config", {"AWS_REGION": "", "AWS_CONFIG_FILE": __file__}),
+    Mistake("local --port 0", "Port 0 does not exist: it must be from 1 to 65535. Choose another"),
+    Mistake("local --no-autoreload --host 203.0.113.7", "Cannot assign requested address)."),
 ]
 
 
@@ -170,6 +169,27 @@ def test_a_taken_port_is_said_in_one_line(copy: Path) -> None:
     assert_one_line(done, f"Port {port} is taken. Choose another one: chalice local --port 8001")
 
 
+@slow
+def test_make_package_takes_what_chalice_packages(copy: Path) -> None:
+    """Without dotfiles and caches. The policy may be in a folder."""
+    taken = {"chalicelib/new/data.txt", "chalicelib/new/__init__.py", "vendored/module.py"}
+    left = ("chalicelib/.env", "chalicelib/new/__pycache__/old.pyc", "vendor/vendored/.env")
+    for name in (*taken, *left):
+        path = copy / name.replace("vendored/module", "vendor/vendored/module")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("# content")
+    (copy / ".chalice" / "policies").mkdir()
+    (copy / POLICY).rename(copy / ".chalice" / "policies" / "prod.json")
+    file = copy / CONFIG
+    file.write_text(file.read_text().replace("policy-prod.json", "policies/prod.json"))
+    done = run(copy, "make", "package")
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(copy / "build" / "deployment.zip") as archive:
+        names = set(archive.namelist())
+    assert taken <= names
+    assert not [name for name in names if name.endswith((".env", "old.pyc"))]
+
+
 EXPIRED = (
     "<ErrorResponse><Error><Code>ExpiredToken</Code><Message>Old</Message></Error></ErrorResponse>"
 )
@@ -186,6 +206,9 @@ def test_chalice_deploy_says_in_one_line_why_aws_refuses(
     answer: Scripted, message: str, copy: Path
 ) -> None:
     fill_in(copy)
+    file = copy / CONFIG
+    stages = json.loads(file.read_text())["stages"] | {"other": {"tags": {"team": "FILL IN"}}}
+    file.write_text(json.dumps({"version": "2.0", "app_name": "a", "stages": stages}))
     with scripted_server(answer) as aws:
         done = run(copy, "deploy", "--stage", "prod", **ENVIRON, AWS_ENDPOINT_URL=aws.url)
     assert_one_line(done, message)
@@ -308,27 +331,23 @@ def test_chalice_local_has_every_function_of_chalices_own(copy: Path, tmp_path: 
             assert ours == []
 
 
-# Upon SIGUSR1: how many functions Chalice's modules have, and those of them that are ours.
+# Upon SIGUSR1: how many functions Chalice's modules and classes have, and which of them are ours.
 FIND_REPLACED = """
 import inspect, json, os, signal, sys
 
 def find(*_):
-    names = [name for name in sys.modules if name.partition(".")[0] == "chalice"]
-    owners = {id(owner): owner for name in names for owner in owners_of(sys.modules[name])}
-    found = [
-        (f"{owner.__name__}.{name}", inspect.unwrap(value).__code__.co_filename)
-        for owner in owners.values()
-        for name, value in vars(owner).items()
-        if inspect.isfunction(value)
-    ]
-    ours = [name for name, file in found if file.startswith(os.environ["PROJECT"])]
+    found = {}
+    for module in [m for name, m in sys.modules.items() if name.partition(".")[0] == "chalice"]:
+        for owner in (module, *filter(inspect.isclass, vars(module).values())):
+            for name, value in vars(owner).items():
+                if inspect.isfunction(value):
+                    file = inspect.unwrap(value).__code__.co_filename
+                    found[f"{owner.__name__}.{name}"] = file
+    ours = [name for name, file in found.items() if file.startswith(os.environ["PROJECT"])]
     path = os.path.join(os.environ["FOUND"], f"{os.getpid()}.json")
     with open(path + "~", "w") as file:
         json.dump([len(found), ours], file)
     os.rename(path + "~", path)
-
-def owners_of(module):
-    return [module, *(each for each in vars(module).values() if inspect.isclass(each))]
 
 signal.signal(signal.SIGUSR1, find)
 """
@@ -368,9 +387,18 @@ LEFT_BEHIND = [
     "openapi.yaml",
     "tests/test_run.py",
 ]
+LOADED = [
+    "app.py",
+    "chalicelib/new/__init__.py",
+    "chalicelib/VERSION",
+    "vendor/new.py",
+    "dev/demo.py",
+    ".chalice/config.json",
+    "resources.yaml",
+]
 
 
-def test_what_people_and_tools_leave_in_the_project_does_not_restart_it(copy: Path) -> None:
+def test_only_a_change_of_what_the_app_loads_restarts_it(copy: Path) -> None:
     # What `chalice local > run.log` logs is written into the project too.
     log, port = copy / "run.log", free_port()
     with local(copy, log, port, **ENVIRON) as process:
@@ -384,34 +412,10 @@ def test_what_people_and_tools_leave_in_the_project_does_not_restart_it(copy: Pa
                 assert urllib3.request("GET", f"http://127.0.0.1:{port}/jobs/list").status == 401
                 time.sleep(0.1)
         assert children(process.pid) == [worker]
-        change(copy, "Changed once")
-        wait_for_serving(log, 2)
-        [line] = [line for line in log.read_text().splitlines() if RESTARTING in line]
-        assert line == f"{RESTARTING}: chalicelib/jobs.py changed."
-
-
-LOADED = [
-    "app.py",
-    "chalicelib/new/__init__.py",
-    "chalicelib/VERSION",
-    "vendor/new.py",
-    "dev/demo.py",
-    ".chalice/config.json",
-    "resources.yaml",
-]
-
-
-@slow
-def test_a_change_of_each_kind_of_loaded_file_restarts_it_and_is_logged(
-    copy: Path, tmp_path: Path
-) -> None:
-    log = tmp_path / "log"
-    changes = [(write, name) for name in LOADED] + [(Path.unlink, "chalicelib/VERSION")]
-    with local(copy, log, free_port(), **ENVIRON):
-        for number, (do, name) in enumerate(changes, start=1):
-            wait_for_serving(log, number)
+        changes = [(write, name) for name in LOADED] + [(Path.unlink, "chalicelib/VERSION")]
+        for number, (do, name) in enumerate(changes, start=2):
             do(copy / name)
-        wait_for_serving(log, len(changes) + 1)
+            wait_for_serving(log, number)
     restarts = [line for line in log.read_text().splitlines() if RESTARTING in line]
     assert restarts == [f"{RESTARTING}: {name} changed." for _, name in changes]
 

@@ -209,7 +209,7 @@ def tampered(token: str) -> str:
     "kind",
     ["missing", "garbage", "Bearer alone", "dots", "tampered", "unsigned", "access", "other pool"],
 )
-def test_a_bad_token_gets_401(kind: str, running: Running) -> None:
+def test_a_bad_token_gets_401_with_all_headers(kind: str, running: Running) -> None:
     token = running.tokens["IdToken"]
     headers = {
         "missing": "",

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -40,7 +41,7 @@ def start(port: int | str, **environ: str) -> subprocess.Popen[str]:
 
 def test_it_serves_what_it_says_and_ends_with_all_that_it_started() -> None:
     port = free_port()
-    process = start(port)
+    process = start(port, URL_EXPIRY_SECONDS="60")
     try:
         lines = read_until_ready(process)
         ready = lines.index(f"ready: http://127.0.0.1:{port}")
@@ -67,6 +68,7 @@ def test_it_serves_what_it_says_and_ends_with_all_that_it_started() -> None:
     assert listed.startswith('{"jobs":[{"job_id":')
     assert '"results":{"' in job
     assert url.startswith(f'{{"url":"http://127.0.0.1:{port + 2}/')
+    assert "X-Amz-Expires=360&" in url
     assert variables == {
         "COGNITO_ENDPOINT": f"http://127.0.0.1:{port + 2}",
         "COGNITO_REGION": "eu-central-1",
@@ -185,6 +187,38 @@ def test_it_ends_when_a_part_of_it_has_ended() -> None:
         process.wait(timeout=20)
     assert process.returncode == 1
     assert output.endswith("The emulated AWS has ended by itself.\n")
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "made_in", "is_made"),
+    [
+        (sys.executable, ".venv", False),
+        (sys.executable, "elsewhere/.venv", True),
+        ("/nonexistent", ".venv", True),
+    ],
+    ids=["good", "moved", "interpreter gone"],
+)
+def test_make_makes_an_environment_again_that_cannot_be_used(
+    interpreter: str, made_in: str, is_made: bool, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a folder"
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    for name in ("Makefile", "requirements.txt", "requirements-dev.txt"):
+        shutil.copy(ROOT / name, folder)
+    (folder / ".venv" / "bin" / "python").symlink_to(interpreter)
+    (folder / ".venv" / "installed").write_text(str(folder / made_in))
+    make = ["make", "--dry-run", "run"]
+    output = subprocess.run(make, cwd=folder, capture_output=True, text=True, check=True).stdout
+    assert ("venv --clear .venv" in output) == is_made
+    done = subprocess.run([*make, "VENV=a b"], cwd=folder, capture_output=True, text=True)
+    assert done.stderr.count("\n") == 1
+    assert "without spaces" in done.stderr
+
+
+def test_a_bad_value_in_the_shell_ends_it_in_one_line() -> None:
+    output, _ = (process := start(free_port(), LOG_LEVEL="loud")).communicate(timeout=20)
+    assert process.returncode == 1
+    assert re.fullmatch("LOG_LEVEL is 'loud'. It must be .*\n", output)
 
 
 def test_a_taken_port_is_named_with_the_way_to_choose_another() -> None:
