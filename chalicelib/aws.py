@@ -73,8 +73,6 @@ class Client:
     in DynamoDB's own JSON, e.g. {"jobId": {"N": "1"}}.
     """
 
-    # botocore's own retries cannot be limited by a deadline.
-
     def __init__(
         self, name: str, settings: Settings, seconds_left: SecondsLeft, attempts: int = ATTEMPTS
     ) -> None:
@@ -212,7 +210,7 @@ def botocore_client(settings: Settings, name: str, read_timeout: float) -> Any:
     config = Config(
         connect_timeout=min(CONNECT_SECONDS, read_timeout),
         read_timeout=read_timeout,
-        retries={"mode": "standard", "total_max_attempts": 1},
+        retries={"mode": "standard", "total_max_attempts": 1},  # its own have no deadline
         max_pool_connections=PARALLEL_REQUESTS,
     )
     with _session_lock:
