@@ -37,21 +37,16 @@ TRANSIENT_CODES = frozenset(
     TransactionConflictException TransactionInProgressException
     """.split()  # noqa: SIM905  a list would take a line per code
 )
-
 # A function that returns the seconds until Lambda ends the request.
 SecondsLeft = Callable[[], float]
-
 # The members that each response has, and those of one with IsTruncated.
 LISTINGS = {
     "Query": (("Items",), ()),
     "ListMultipartUploads": (("IsTruncated",), ("NextKeyMarker", "NextUploadIdMarker")),
     "ListObjectVersions": (("IsTruncated",), ("NextKeyMarker", "NextVersionIdMarker")),
 }
-
 # InvalidSignatureException also stands for a wrong key, with another message.
-_REFUSED_TIME = re.compile(
-    "RequestExpired:|RequestTimeTooSkewed:|InvalidSignatureException: Signature (expired|not yet)"
-)
+_REFUSED_TIME = re.compile("Request(Expired|TimeTooSkewed):|Inv.*: Signature (expired|not yet)")
 
 # botocore's Session.create_client is not thread-safe, and chalice local has many threads.
 _session_lock = threading.RLock()
@@ -99,7 +94,7 @@ class Client:
                 from botocore.exceptions import ReadTimeoutError
 
                 if isinstance(error, ReadTimeoutError):
-                    client.close()  # Its other idle connections may be forgotten too.
+                    botocore_client.cache_clear()  # All idle connections may be forgotten.
                     longest = READ_SECONDS[0]
                 elif is_refused_for_its_time(error) and not was_refused:
                     was_refused = True  # Once only: a clock that is wrong stays wrong.
@@ -233,8 +228,8 @@ def _parse_json(
         raise ResponseParserError("DynamoDB's response does not match its checksum")
     if response_dict["status_code"] == 200:
         try:
-            customized_response_dict |= dict(json.loads(body))
-        except (TypeError, ValueError) as error:
+            customized_response_dict |= {**json.loads(body)}
+        except (TypeError, ValueError, RecursionError) as error:
             raise ResponseParserError("DynamoDB's response is not JSON") from error
         response_dict["body"] = b"{}"
 
@@ -245,5 +240,5 @@ def _check_listing(http_response: Any, parsed: dict[str, Any], model: Any, **_: 
 
     members, next_markers = LISTINGS.get(model.name, ((), ()))
     needed = members + next_markers if parsed.get("IsTruncated") else members
-    if http_response.status_code == 200 and not parsed.keys() >= set(needed):
+    if http_response.status_code == 200 and any(parsed.get(name) is None for name in needed):
         raise ResponseParserError(f"The response of {model.name} is not a whole listing")

@@ -14,8 +14,8 @@ from chalicelib import aws
 # S3 takes 1,000 keys a request; with fewer, a request is faster and more of them run in parallel.
 KEYS_A_REQUEST = 500
 # A page has 1,000 versions. moto, on which users of this stack test, cannot list while it deletes;
-# to list all pages first would take too long.
-PAGES_LISTED_FIRST = 10
+# to list all pages first would take too long. A slow listing ends with this share of the time.
+PAGES_LISTED_FIRST, TIME_TO_LIST_FIRST = 10, 0.25
 # What is not a Char of XML 1.0 (section 2.2), and makes a DeleteObjects request MalformedXML.
 # A negated set of the valid characters takes 9 ms to compile, in every cold start.
 _NOT_IN_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -86,7 +86,12 @@ class Deletion:
         found = False
         pending: deque[Any] = deque()
         pages = self.list_versions()
-        first = list(islice(pages, PAGES_LISTED_FIRST))
+        first: list[list[Listed]] = []
+        least = (1 - TIME_TO_LIST_FIRST) * self.seconds_left()
+        for page in islice(pages, PAGES_LISTED_FIRST):
+            first.append(page)
+            if self.seconds_left() < least:
+                break
         for page in chain(first, pages):
             found = found or bool(page)
             in_xml = [version for version in page if not _NOT_IN_XML.search(version["Key"])]

@@ -83,7 +83,7 @@ def list_jobs(
     while True:
         page = db.query(**query)
         yield from page["Items"]
-        if "LastEvaluatedKey" not in page:
+        if not page.get("LastEvaluatedKey"):
             return
         query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
         if limit is not None:
@@ -114,7 +114,7 @@ def position(item: Item) -> list[str]:
 def is_position(texts: list[str], settings: Settings) -> bool:
     """Whether these are sort keys that DynamoDB accepts. Raises ValueError if they are not two."""
     job_id, date = texts
-    is_date = (1 if settings.job_list_index else 0) <= len(date.encode()) <= _MAX_KEY_BYTES
+    is_date = not settings.job_list_index or 1 <= len(date.encode()) <= _MAX_KEY_BYTES
     return is_date and _WHOLE_NUMBER.fullmatch(job_id) is not None
 
 

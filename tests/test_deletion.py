@@ -312,6 +312,14 @@ def test_a_response_that_takes_four_seconds_is_waited_for(
     assert time.monotonic() - started >= 4
 
 
+def test_a_delete_of_many_pages_makes_progress_in_a_short_time(app: Chalice, s3: StrictS3) -> None:
+    s3.page_size, s3.latency_seconds = 10, 0.2
+    s3.put(*(f"{PREFIX}{number:03}" for number in range(100)))
+    assert delete(app, s3, seconds=3).status == 503
+    assert s3.counted()["DeleteObjects"] > 0
+    assert len(s3.versions) < 100
+
+
 def test_forgotten_connections_cost_a_delete_seconds_only(app: Chalice, s3: StrictS3) -> None:
     objects = [f"{PREFIX}{number}\x01" for number in range(20)]
     for _ in range(2):

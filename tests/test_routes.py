@@ -439,11 +439,15 @@ def test_a_list_from_the_table_continues_after_a_job_without_a_date(
     emulated: Aws, invoke: Invoke, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.settings", settings._replace(job_list_index=""))
-    for job_id in (1, 2):
-        emulated.table.put_item(Item={"userId": ALICE, "jobId": job_id})
-    first = invoke("GET", "/jobs/list", {"limit": "1"}).json
-    second = invoke("GET", "/jobs/list", {"limit": "1", "cursor": first["next_cursor"]}).json
-    assert [job["job_id"] for page in (first, second) for job in page["jobs"]] == [2, 1]
+    for item in ({"jobId": 1}, {"jobId": 2}, {"jobId": 3, "date": "d" * 2_000}):
+        emulated.table.put_item(Item={"userId": ALICE} | item)
+    seen: list[int] = []
+    query = {"limit": "1"}
+    while len(seen) < 3:
+        page = invoke("GET", "/jobs/list", query).json
+        seen += [job["job_id"] for job in page["jobs"]]
+        query["cursor"] = page.get("next_cursor", "")
+    assert seen == [3, 2, 1]
 
 
 def escaped_bytes(body: str) -> int:
@@ -664,6 +668,7 @@ def test_a_job_of_attributes_of_other_types_is_as_openapi_says(
         mediaLength=odd,
         failedToProcess=["b.png", None],
         contentLength=Decimal("-0.5"),
+        creditsSpent=Decimal("-2.5"),
     )
     job = invoke("GET", "/jobs/get", {"job-id": "1"}).json
     assert job["job_info"]["object_uuid_names"] == odd | {"a.png": "a.png", "c.png": "c.png"}
