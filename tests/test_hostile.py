@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from chalice.app import Chalice
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chalicelib import aws
@@ -51,6 +51,7 @@ NASTY = [
     "../10/a.png",
     "..%2f10%2fa.png",
     "results/a.png.json",
+    BOB,
     f"../../{BOB}/1/a.png",
     '"><script>alert(1)</script>',
     "'; DROP TABLE jobs; --",
@@ -79,7 +80,10 @@ QUERIES = st.dictionaries(
 GOOD_QUERY = {"job-id": ["1"], "object-uuid": ["a.png"]}
 HEADERS = st.dictionaries(
     st.sampled_from(
-        ["If-None-Match", "Content-Type", "Origin", "Host", "X-Forwarded-Host", "Authorization"]
+        [
+            *("If-None-Match", "Content-Type", "Origin", "Host", "X-Forwarded-Host"),
+            *("Authorization", "X-User-Id"),
+        ]
     )
     | st.text(min_size=1, max_size=10),
     TEXT,
@@ -92,7 +96,10 @@ JSON = st.recursive(
     max_leaves=5,
 )
 CLAIMS = JSON | st.fixed_dictionaries(
-    {"token_use": st.just("id") | JSON, "sub": st.sampled_from([f"{ALICE}/1", f"{BOB}\n"]) | JSON}
+    {
+        "token_use": st.just("id") | JSON,
+        "sub": st.sampled_from([ALICE, f"{ALICE}/1", f"{BOB}\n"]) | JSON,
+    }
 )
 
 Requests = list[tuple[str, dict[str, Any]]]
@@ -106,9 +113,11 @@ def requests(emulated: Aws, settings: Settings, credentials: None) -> Iterator[R
     def record(params: dict[str, Any], model: Any, **_: Any) -> None:
         sent.append((model.name, params))
 
-    for user in (ALICE, BOB):
+    for user, other in ((ALICE, BOB), (BOB, ALICE)):
         for job_id in (1, 10):
-            emulated.put_job(user, job_id, status="success", objectUuidNames={"a.png": "a.png"})
+            names = {'"<script>.png': '"<script>'}
+            item = {"status": "success", "jobName": '"<script>', "objectUuidNames": names}
+            emulated.put_job(user, job_id, **item, filesPath=f"{other}/{job_id}/")
             emulated.put_objects(f"{user}/{job_id}/a.png")
     for name in ("dynamodb", "s3"):
         client = aws.botocore_client(settings, name, aws.FIRST_READ_SECONDS[name])
@@ -119,7 +128,7 @@ def requests(emulated: Aws, settings: Settings, credentials: None) -> Iterator[R
 
 def check_reach(response: Response, user: str, requests: Requests) -> None:
     """All requests and URLs concern only the user, and one job where they name one."""
-    own_job = re.compile(re.escape(user) + r"/[1-9][0-9]{0,15}/[^/].*|(?<=/)$", re.DOTALL)
+    own_job = re.compile(re.escape(user) + r"/[1-9][0-9]{0,15}/(results/)?[^/]+")
     for operation, request in requests:
         if operation in ("GetItem", "DeleteItem", "Query"):
             assert request["TableName"] == TABLE
@@ -153,6 +162,10 @@ def check_reach(response: Response, user: str, requests: Requests) -> None:
 
 @hostile
 @given(path=PATHS, query=QUERIES, headers=HEADERS)
+@example(path="/jobs/list", query={}, headers={})
+@example(path="/jobs/get", query={"include": ["object-urls"]}, headers={})
+@example(path="/jobs/delete", query={"job-id": ["10"]}, headers={})
+@example(path="/jobs/get-object-url", query={"object-uuid": ["../../2/a.png"]}, headers={})
 def test_no_parameter_or_header_leads_beyond_the_callers_own(
     path: str,
     query: dict[str, list[str]],
@@ -281,10 +294,11 @@ def every_request(job_id: int) -> list[Invocation]:
 @pytest.fixture
 def both(emulated: Aws, credentials: None, one_window: None) -> None:
     """Alice and Bob with a job each, which the other has not: 1 and 2; and both have 3 and 4."""
-    for user, job_ids in ((ALICE, (1, 3, 4)), (BOB, (2, 3, 4))):
+    for user, other, job_ids in ((ALICE, BOB, (1, 3, 4)), (BOB, ALICE, (2, 3, 4))):
         for job_id in job_ids:
             names = {f"{user}-{n}.png": "x.png" for n in range(3)}
-            emulated.put_job(user, job_id, status="success", jobName=user, objectUuidNames=names)
+            item = {"status": "success", "jobName": user, "objectUuidNames": names}
+            emulated.put_job(user, job_id, **item, filesPath=f"{other}/{job_id}/")
             emulated.put_objects(f"{user}/{job_id}/a.png", f"{user}/{job_id}/results/a.png.json")
 
 
@@ -322,12 +336,22 @@ def test_no_response_tells_another_users_job_from_a_missing_one(
 def test_cursors_and_tags_of_one_user_are_worth_nothing_to_another(
     owner: str, thief: str | None, app: Chalice, both: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = invoke(app, Invocation("/jobs/list", {"limit": 1}, owner))
-    stolen_page = {"limit": 1, "cursor": page.json["next_cursor"]}
-    refused = invoke(app, Invocation("/jobs/list", stolen_page, thief))
-    made_up = invoke(app, Invocation("/jobs/list", stolen_page | {"cursor": "AAAA"}, thief))
-    assert refused == made_up
-    assert refused.status == (401 if thief is None else 400)
+    with monkeypatch.context() as patch:
+        # A page of one row.
+        patch.setattr("chalicelib.paging.MAX_BYTES_OF_ROWS", 1)
+        for request in (Invocation("/jobs/list"), Invocation("/jobs/get", {"job-id": 3})):
+            cursor = invoke(app, request._replace(user=owner)).json["next_cursor"]
+            for elsewhere in (
+                request._replace(user=thief),
+                Invocation("/jobs/get", {"job-id": 4}, owner),
+                Invocation("/jobs/get", {"job-id": 3, "include": "object-urls"}, owner),
+            ):
+                stolen, made_up = (
+                    invoke(app, elsewhere._replace(query={**elsewhere.query, "cursor": sent}))
+                    for sent in (cursor, "AAAA")
+                )
+                assert stolen == made_up
+                assert stolen.status == (400 if elsewhere.user else 401)
 
     their_job = 1 if owner == ALICE else 2
     for path, query in (("/jobs/list", {}), ("/jobs/get", {"job-id": 3})):

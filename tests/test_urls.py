@@ -157,6 +157,7 @@ def test_a_url_is_stable_within_a_window_and_good_for_the_expiry_at_its_end(
         ("100%.png", "100_.png"),
         ("a;b=c.png", "a;b=c.png"),
         ("a/b.png", "a/b.png"),
+        ("a\\b\r\n.png", "a_b__.png"),
     ],
 )
 def test_a_file_name_survives_its_content_disposition(file_name: str, fallback: str) -> None:
