@@ -59,7 +59,7 @@ def run(copy: Path, *arguments: str, **variables: str) -> subprocess.CompletedPr
         env=environ(copy, **variables),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 
