@@ -44,8 +44,6 @@ class ApiProxy:
     def __init__(self, url: str) -> None:
         self.url = url
         self.requests: list[Request] = []
-        self.most_at_a_time = 0
-        self._running = 0
         self._planned = defaultdict[str, deque[Planned]](deque)
         self._lock = threading.Lock()
 
@@ -64,15 +62,8 @@ class ApiProxy:
         """What a request gets that has just come."""
         with self._lock:
             self.requests.append(request)
-            self._running += 1
-            self.most_at_a_time = max(self.most_at_a_time, self._running)
             planned = self._planned[request.line.partition("?")[0]]
             return planned.popleft() if planned else Planned()
-
-    def end(self) -> None:
-        """A request is over."""
-        with self._lock:
-            self._running -= 1
 
 
 @contextmanager
@@ -84,15 +75,12 @@ def api_proxy(upstream: str = "") -> Iterator[ApiProxy]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Request(f"{self.command} {self.path}", headers)
             planned = proxy.begin(request)
-            try:
-                self.wait(planned.seconds)
-                status, headers, body = planned.status, {**CORS, **planned.headers}, b""
-                if planned.status:
-                    body = planned.body.encode()
-                elif not planned.cut:
-                    status, headers, body = self.forward()
-            finally:
-                proxy.end()
+            self.wait(planned.seconds)
+            status, headers, body = planned.status, {**CORS, **planned.headers}, b""
+            if planned.status:
+                body = planned.body.encode()
+            elif not planned.cut:
+                status, headers, body = self.forward()
             self.close_connection = planned.cut
             if status:
                 self.send(status, body, headers, missing_bytes=int(planned.cut))
