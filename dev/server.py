@@ -23,7 +23,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from chalicelib.errors import ConfigError
-from dev.processes import end
+from dev.processes import check_free, end
 
 ROOT = Path(__file__).parent.parent
 # What is packaged, and what the app loads on this machine: glob finds no dotfiles.
@@ -68,7 +68,7 @@ def serve(port: int, host: str = "127.0.0.1", stage: str = "dev", autoreload: bo
 
 
 def start(host: str, port: int, stage: str) -> list[str]:
-    """Check the environment; if no user pool is named, start an emulated AWS.
+    """Check the port and the environment; if no user pool is named, start an emulated AWS.
 
     Returns the lines to print for it. Ends the process if something is wrong.
     """
@@ -80,6 +80,11 @@ def start(host: str, port: int, stage: str) -> list[str]:
     from dev.emulated_aws import BEHAVIOR, ignore_shell
 
     try:
+        try:
+            check_free(port, host)
+        except ConfigError as error:
+            other = "Choose another one: chalice local --host 127.0.0.1 --port 8001"
+            raise ConfigError(f"{error} {other}") from error
         os.environ |= stage_config(stage).get("environment_variables", {})
         if os.environ.get("USER_POOL_ARN"):
             aws.region(load_settings(os.environ))

@@ -47,8 +47,9 @@ def copy(tmp_path: Path) -> Path:
 
 
 def environ(copy: Path, **variables: str) -> dict[str, str]:
-    nothing = {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(copy.parent)}
-    return {"PATH": os.environ["PATH"], **nothing, **variables}
+    # Chalice's own watcher runs until app.py is loaded, and may find that file's new bytecode.
+    nothing = {"AWS_EC2_METADATA_DISABLED": "true", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {"PATH": os.environ["PATH"], "HOME": str(copy.parent), **nothing, **variables}
 
 
 def run(copy: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -166,7 +167,7 @@ def test_a_taken_port_is_said_in_one_line(copy: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = run(copy, "local", "--port", str(port))
-    assert_one_line(done, f"Port {port} is taken. Choose another one: chalice local --port 8001")
+    assert_one_line(done, f"Port {port} is taken. Choose another one: chalice local --host 1")
 
 
 @slow
@@ -229,8 +230,6 @@ def local(
     copy: Path, log: Path, port: int, *options: str, **variables: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`chalice local` in the copy, its output in the log, ended by SIGTERM."""
-    # Chalice's own watcher runs until app.py is loaded, and may find that file's new bytecode.
-    variables["PYTHONDONTWRITEBYTECODE"] = "1"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [CHALICE, "local", "--port", str(port), *options],

@@ -97,7 +97,7 @@ def running(port: int) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
         process.communicate(timeout=20)
 
 
-def test_the_emulated_aws_does_not_offer_to_run_code() -> None:
+def test_the_emulated_aws_refuses_to_run_code() -> None:
     port = free_port()
     with running(port):
         response = urllib3.request("GET", f"http://127.0.0.1:{port + 2}/2015-03-31/functions")
