@@ -47,7 +47,6 @@ LISTINGS = {
 }
 # InvalidSignatureException also stands for a wrong key, with another message.
 _REFUSED_TIME = re.compile("Request(Expired|TimeTooSkewed):|Inv.*: Signature (expired|not yet)")
-
 # botocore's Session.create_client is not thread-safe, and chalice local has many threads.
 _session_lock = threading.RLock()
 
@@ -94,8 +93,9 @@ class Client:
                 from botocore.exceptions import ReadTimeoutError
 
                 if isinstance(error, ReadTimeoutError):
-                    botocore_client.cache_clear()  # All idle connections may be forgotten.
                     longest = READ_SECONDS[0]
+                    for seconds in READ_SECONDS:  # All idle connections may be forgotten.
+                        botocore_client(self._settings, self._name, seconds).close()
                 elif is_refused_for_its_time(error) and not was_refused:
                     was_refused = True  # Once only: a clock that is wrong stays wrong.
                 elif not is_transient(error):
