@@ -18,7 +18,7 @@ from chalicelib.errors import BUSY, ApiError, ConfigError
 # the API work with Lambda's default timeout of 3 s.
 CONNECT_SECONDS = 1.0
 READ_SECONDS = (10.0, 5.0, 2.0, 0.5)
-RESERVE_SECONDS = 0.25  # for the response
+RESERVE_SECONDS = 0.5  # for the response
 # The first attempt gets no more than this, as a NAT may have forgotten its connection. DynamoDB
 # responds within milliseconds; S3 can take seconds.
 FIRST_READ_SECONDS = {"dynamodb": 2.0, "s3": 5.0}

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import runpy
+import signal
 import sys
 import threading
 import time
@@ -38,6 +39,8 @@ SOCKET = "DEV_SERVER_SOCKET"
 
 def main() -> None:
     """Serve until Ctrl-C or SIGTERM, or until the process that has started this one has ended."""
+    # Shells start background jobs with it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         serve(**json.loads(sys.argv[1]))
 
