@@ -199,7 +199,7 @@ def test_the_fourth_try_is_the_last(run: Run, server: ApiProxy) -> None:
 @pytest.mark.parametrize(
     ("planned", "id_token", "requests"),
     [
-        (Planned(), '() => { stop.abort(); return "token"; }', 0),
+        (Planned(), "() => { stop.abort(); return new Promise(() => {}); }", 0),
         (Planned(), "() => { soon(); return new Promise(() => {}); }", 0),
         (Planned(seconds=60), '() => { soon(); return "token"; }', 1),
         (Planned(503, BUSY, {"Retry-After": "60"}), '() => "token"', 1),
