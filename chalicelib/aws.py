@@ -19,8 +19,7 @@ from chalicelib.errors import BUSY, ApiError, ConfigError
 CONNECT_SECONDS = 1.0
 READ_SECONDS = (10.0, 5.0, 2.0, 0.5)
 RESERVE_SECONDS = 0.5  # for the response
-# The first attempt gets no more than this, as a NAT may have forgotten its connection. DynamoDB
-# responds within milliseconds; S3 can take seconds.
+# The first attempt gets no more, as a NAT may have forgotten its connection. S3 may be slow.
 FIRST_READ_SECONDS = {"dynamodb": 2.0, "s3": 5.0}
 ATTEMPTS = 4
 UNTIL_TIME_IS_OVER = 1_000_000  # attempts
@@ -207,6 +206,7 @@ def botocore_client(settings: Settings, name: str, read_timeout: float) -> Any:
         read_timeout=read_timeout,
         retries={"mode": "standard", "total_max_attempts": 1},  # its own have no deadline
         max_pool_connections=PARALLEL_REQUESTS,
+        parameter_validation=False,  # takes time; every request is our own, and tested
     )
     with _session_lock:
         client = botocore_session().create_client(name, region_name=region(settings), config=config)
