@@ -99,7 +99,7 @@ def row(item: Item) -> str:
         f'"job_id":{item["jobId"]["N"]}'
         f',"job_name":{"null" if name is None else encode_basestring_ascii(name)}'
         f',"date":{"null" if date is None else encode_basestring_ascii(date)}'
-        f',"total_size":{_to_size(get("contentLength", _ABSENT).get("N", "0"))}'
+        f',"total_size":{_encoded_size(get("contentLength", _ABSENT).get("N", "0"))}'
         f',"credits_spent":{_encoded_number(get("creditsSpent", _ABSENT).get("N", "0"))}'
         f",{_encoded_status(get('status', _ABSENT).get('S'))}"
     )
@@ -147,7 +147,7 @@ def job_info(item: Item) -> dict[str, Any]:
         "job_id": _to_number(_value(item, "jobId", "N")),
         "job_name": _value(item, "jobName", "S"),
         "date": _value(item, "date", "S"),
-        "total_size": _to_size(_value(item, "contentLength", "N")),
+        "total_size": int(_encoded_size(_value(item, "contentLength", "N"))),
         "credits_spent": _to_number(_value(item, "creditsSpent", "N")),
         "email": _value(item, "email", "S"),
         "object_uuid_names": {k: v.get("S", k) for k, v in names.items()},
@@ -215,8 +215,8 @@ def _failures(item: Item) -> dict[str, Item]:
     return reasons
 
 
-def _to_size(text: str) -> int:
-    return int(text) if text.isdecimal() else max(0, int(Decimal(text)))
+def _encoded_size(text: str) -> str:
+    return text if text.isdecimal() else str(max(0, int(Decimal(text))))
 
 
 def _to_number(text: str) -> int | float:
