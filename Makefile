@@ -37,7 +37,7 @@ test: $(INSTALLED)
 
 # Load by locust on the deployed stack, on the emulated AWS: 5 minutes, or LOAD_SECONDS=60.
 soak: $(INSTALLED)
-	SOAK=1 $(BIN)/pytest -s tests/test_deployed.py -k under_load
+	SOAK=1 $(BIN)/pytest -s tests/stack/test_deployed.py -k under_load
 
 # Mutation testing: MODULE=chalicelib.paging limits it; a run that was stopped goes on. MODULE=client
 # tests client/api.js, from the beginning.
@@ -68,7 +68,7 @@ package: $(INSTALLED)
 # The template that the tests expect, without the interpreter's version: review the difference.
 golden: package
 	sed -e 's/\( Runtime: python\).*/\1/' -e '/GenerateSecret/s/$$/  # pragma: allowlist secret/' \
-		build/template.yaml >tests/golden/template.yaml
+		build/template.yaml >tests/stack/template.yaml
 
 # Parameters of the stack that are not given are not passed on, so they keep their values.
 # The SAM CLI of uvx has an environment of its own: its dependencies conflict with ours.

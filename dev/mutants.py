@@ -69,7 +69,7 @@ def client_mutants() -> None:
         sys.exit("npm could not install Stryker. Install Node.js 20 or newer.")
     # Without what other tests need, which takes longer to start than these take.
     bare = ["--noconftest", "-c", os.devnull, "-p", "no:cacheprovider"]
-    tests = ["-x", "tests/test_api_js.py", "-k", "not package and not types"]
+    tests = ["-x", "tests/frontend/test_client.py", "-k", "not package and not types"]
     command = [sys.executable, "-m", "pytest", *bare, *tests]
     config = {
         "mutate": ["client/api.js"],

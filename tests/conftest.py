@@ -28,6 +28,7 @@ from tests.support import openapi
 from tests.support.events import ENVIRON, Context, Invoke, Response, lambda_event
 from tests.support.lambda_instance import SOAK
 from tests.support.moto_aws import Aws
+from tests.support.running_api import running as running
 
 # Here, before any test module: boto3, urllib and child processes read the environment.
 ignore_shell()
@@ -35,7 +36,7 @@ if SOAK:
     os.environ["PYTEST_TIMEOUT"] = "0"
 
 # The files that take longest, first: so no process works on one while the others are done.
-LONGEST = ("test_page", "test_faults", "test_hostile", "test_deletion", "test_run", "test_api_js")
+LONGEST = ("test_page", "test_faults", "test_hostile", "test_deletion", "test_run", "test_client")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,9 +21,9 @@ import urllib3
 from dev.emulated_aws import PASSWORD
 from dev.processes import free_port
 from dev.run import chosen_port
+from tests.support import ROOT
 from tests.support.processes import HOSTILE, children, is_alive, paste, read_until_ready, wait_until
 
-ROOT = Path(__file__).parent.parent
 READY_SECONDS = 60
 
 

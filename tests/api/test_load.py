@@ -13,11 +13,9 @@ from chalice.app import Chalice
 from chalicelib import api, aws
 from tests.support.events import ALICE
 from tests.support.lambda_instance import SOAK, Invocation, invoke
+from tests.support.running_api import Running
 from tests.support.scripted_server import Scripted, scripted_server
 from tests.support.strict_s3 import strict_s3
-from tests.test_local import Running, running
-
-__all__ = ["running"]  # a fixture
 
 CALLS = 10_000 if SOAK else 2_000
 WARM_UP = 500

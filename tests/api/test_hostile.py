@@ -23,9 +23,7 @@ from tests.support import ROOT
 from tests.support.events import ALICE, BOB, ROUTES, Response, id_token_claims
 from tests.support.lambda_instance import SOAK, Invocation, check_response, invoke
 from tests.support.moto_aws import Aws
-from tests.test_local import Running, running
-
-__all__ = ["running"]  # a fixture
+from tests.support.running_api import Running
 
 hostile = settings(
     max_examples=3_000 if SOAK else 150,

@@ -14,7 +14,7 @@ import yaml
 from bench.report import WHOLE_PROCESSOR_MB
 from dev.package import ROOT
 
-GOLDEN = ROOT / "tests" / "golden" / "template.yaml"
+GOLDEN = ROOT / "tests" / "stack" / "template.yaml"
 TEMPLATE: dict[str, Any] = yaml.safe_load(GOLDEN.read_text())
 RESOURCES = TEMPLATE["Resources"]
 TABLE, BUCKET, FUNCTION, LOGS, API, LATENCY = (

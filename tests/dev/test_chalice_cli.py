@@ -384,7 +384,7 @@ LEFT_BEHIND = [
     # What is part of the project, but not loaded.
     "dev/page/page.js",
     "openapi.yaml",
-    "tests/test_run.py",
+    "tests/dev/test_run.py",
 ]
 LOADED = [
     "app.py",

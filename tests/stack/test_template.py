@@ -21,7 +21,7 @@ from dev.package import BUILD, ROOT
 from tests.support.events import ENVIRON, Invoke
 
 Json = dict[str, Any]
-GOLDEN = ROOT / "tests" / "golden" / "template.yaml"
+GOLDEN = ROOT / "tests" / "stack" / "template.yaml"
 
 
 @pytest.fixture(scope="module")
