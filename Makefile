@@ -1,5 +1,5 @@
 # PORT: the port of the API in `make run`. PYTHON: the interpreter of the virtual environment; its
-# minor version is that of the Lambda. REGION, STACK, ALLOWED_ORIGIN, ALARM_EMAIL: for `make deploy`.
+# minor version is that of the Lambda. REGION, STACK and the stack's settings: for `make deploy`.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -70,15 +70,27 @@ golden: package
 	sed -e 's/\( Runtime: python\).*/\1/' -e '/GenerateSecret/s/$$/  # pragma: allowlist secret/' \
 		build/template.yaml >tests/stack/template.yaml
 
-# Parameters of the stack that are not given are not passed on, so they keep their values.
+# A parameter of the stack that is not on make's command line is not passed on, so it keeps its value:
+# the LOG_LEVEL that a shell sets for `make run` changes no stack.
+given = $(if $(filter command,$(origin $1)),$2=\"$$$1\")
+PARAMETERS = $(strip \
+	$(call given,ALLOWED_ORIGIN,AllowedOrigin) \
+	$(call given,ALARM_EMAIL,AlarmEmail) \
+	$(call given,URL_EXPIRY_SECONDS,UrlExpirySeconds) \
+	$(call given,URL_WINDOW_SECONDS,UrlWindowSeconds) \
+	$(call given,LOG_LEVEL,LogLevel) \
+	$(call given,JOB_LIST_CONSISTENT_READ,JobListConsistentRead) \
+	$(call given,RATE_LIMIT,RateLimit) \
+	$(call given,BURST_LIMIT,BurstLimit))
+
+# Each stack has an S3 prefix of its own, because `sam delete` deletes the code below the stack's.
 # The SAM CLI of uvx has an environment of its own: its dependencies conflict with ours.
 deploy: package
 	@export SAM_CLI_TELEMETRY=0; \
 	sam=$$(command -v sam) || sam="$(BIN)/uvx --quiet --system-certs --python $(BIN)/python --from aws-sam-cli==$(SAM_CLI) sam"; \
 	$$sam --version || { echo "There is no sam in the PATH, and uvx could not install it. Install the AWS SAM CLI, and run make deploy again." >&2; exit 1; }; \
 	region=$${REGION:-$$AWS_REGION}; \
-	parameters="$${ALLOWED_ORIGIN+AllowedOrigin=\"$$ALLOWED_ORIGIN\" }$${ALARM_EMAIL+AlarmEmail=\"$$ALARM_EMAIL\"}"; \
-	$$sam deploy $${STACK:+--stack-name "$$STACK"} $${region:+--region "$$region"} $${parameters:+--parameter-overrides "$$parameters"}
+	$$sam deploy $${STACK:+--stack-name "$$STACK" --s3-prefix "$$STACK"} $${region:+--region "$$region"} $(if $(PARAMETERS),--parameter-overrides "$(PARAMETERS)")
 
 $(INSTALLED): requirements.txt requirements-dev.txt
 	@echo "Making the virtual environment $(VENV) ..."

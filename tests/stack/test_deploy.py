@@ -9,11 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from botocore.exceptions import ClientError
 
 from dev.emulated_aws import emulated_aws
 from dev.package import ROOT
 from tests.support.commands import documented_commands, environment, inline_commands, uvx
+
+PARAMETERS = yaml.safe_load((ROOT / "tests/stack/template.yaml").read_text())["Parameters"]
+# make's names of the parameters: ALARM_EMAIL for AlarmEmail.
+SETTINGS = {re.sub("(?!^)(?=[A-Z])", "_", name).upper(): name for name in PARAMETERS}
 
 
 def make_deploy(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -64,11 +69,18 @@ def test_make_deploy_creates_a_stack_and_changes_only_what_is_given(tmp_path: Pa
     [
         ([], ["deploy"]),
         (["STACK=", "REGION="], ["deploy"]),
-        (["STACK=a", "REGION=b"], ["deploy", "--stack-name", "a", "--region", "b"]),
+        (
+            ["STACK=a", "REGION=b"],
+            ["deploy", "--stack-name", "a", "--s3-prefix", "a", "--region", "b"],
+        ),
         (["ALARM_EMAIL="], ["deploy", "--parameter-overrides", 'AlarmEmail=""']),
         (
             ["ALLOWED_ORIGIN=*", "ALARM_EMAIL=a@b.c"],
             ["deploy", "--parameter-overrides", 'AllowedOrigin="*" AlarmEmail="a@b.c"'],
+        ),
+        *(
+            ([f"{variable}=7"], ["deploy", "--parameter-overrides", f'{name}="7"'])
+            for variable, name in SETTINGS.items()
         ),
     ],
 )
@@ -78,8 +90,9 @@ def test_make_deploy_passes_on_what_is_given(
     sam = tmp_path / "sam"
     sam.write_text('#!/bin/sh\n[ "$1" = --version ] || printf "<%s>\\n" "$@"\n')
     sam.chmod(0o755)
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    done = make_deploy(*environment(tmp_path), "--old-file=package", *arguments, PATH=path)
+    # What the shell says, which `make run` heeds, is not for a stack.
+    environ = dict.fromkeys(SETTINGS, "DEBUG") | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = make_deploy(*environment(tmp_path), "--old-file=package", *arguments, **environ)
     assert done.stdout.splitlines() == [f"<{argument}>" for argument in passed_on]
 
 

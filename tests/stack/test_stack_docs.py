@@ -58,8 +58,8 @@ partition, sort = keys(TABLE["KeySchema"])
 [INDEX] = TABLE["LocalSecondaryIndexes"]
 by_date = keys(INDEX["KeySchema"])[1].removesuffix(")").split("` (")
 uploads, versions = BUCKET["LifecycleConfiguration"]["Rules"]
-every, deletes = API["MethodSettings"]
-rate, burst = every["ThrottlingRateLimit"], every["ThrottlingBurstLimit"]
+rate, burst = (TEMPLATE["Parameters"][name]["Default"] for name in ("RateLimit", "BurstLimit"))
+_, deletes = API["MethodSettings"]
 rate_of_deletes, burst_of_deletes = deletes["ThrottlingRateLimit"], deletes["ThrottlingBurstLimit"]
 limits = (
     f"{rate} requests a second and bursts of {burst} for each method, {rate_of_deletes} and "

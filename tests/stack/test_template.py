@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from chalice.app import Chalice
 from samtranslator.translator.transform import transform
 
 from chalicelib import aws
-from chalicelib.config import load_settings
+from chalicelib.config import Settings, load_settings
 from chalicelib.errors import ConfigError
 from dev.chalice_cli import PLACEHOLDER
 from dev.package import BUILD, ROOT
@@ -127,6 +128,45 @@ def test_an_origin_that_the_stack_takes_is_one_that_the_app_starts_with(template
                 load_settings(ENVIRON | {"ALLOWED_ORIGIN": origin})
 
 
+SETTINGS = {
+    "UrlExpirySeconds": (1, 43200, 0, 43201),
+    "UrlWindowSeconds": (1, 3600, 0, 3601),
+    "LogLevel": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "TRACE"),
+    "JobListConsistentRead": ("true", "false", "True"),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_that_the_stack_takes_is_one_that_the_app_starts_with(
+    name: str, template: Json
+) -> None:
+    parameter = template["Parameters"][name]
+    variables = properties(template, "APIHandler")["Environment"]["Variables"]
+    [variable] = [key for key, value in variables.items() if value == {"Ref": name}]
+    for value in SETTINGS[name]:
+        if parameter["Type"] == "Number":
+            taken = parameter["MinValue"] <= value <= parameter["MaxValue"]
+        else:
+            taken = value in parameter["AllowedValues"]
+        with nullcontext() if taken else pytest.raises(ConfigError, match=f"{variable} is"):
+            load_settings(ENVIRON | {variable: str(value)})
+
+
+def test_a_stack_sets_all_that_the_app_reads_and_by_default_to_its_defaults(
+    template: Json,
+) -> None:
+    variables = properties(template, "APIHandler")["Environment"]["Variables"]
+    read = {name.upper() for name in Settings._fields if name not in ("region", "s3_endpoint")}
+    assert variables.keys() == read
+    parameters = template["Parameters"]
+    defaults = {
+        name: str(parameters[value["Ref"]]["Default"])
+        for name, value in variables.items()
+        if "Ref" in value and value["Ref"] in parameters
+    }
+    assert load_settings(ENVIRON | defaults) == load_settings(ENVIRON)
+
+
 def test_the_function_ends_before_the_gateway_gives_up(template: Json) -> None:
     timeout = properties(template, "APIHandler")["Timeout"]
     # API Gateway waits 29 s ("Amazon API Gateway quotas"), an instance's start included.
@@ -208,14 +248,15 @@ def test_there_is_no_stage_beside_the_one_that_is_throttled_and_watched(translat
 
 
 def test_sam_deploy_has_the_template_and_the_capabilities_that_it_needs(translated: Json) -> None:
-    sam = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]["deploy"]["parameters"]
-    assert ROOT / sam["template_file"] == BUILD / "template.yaml"
+    sam = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]
+    assert ROOT / sam["global"]["parameters"]["template_file"] == BUILD / "template.yaml"
     roles = [r for r in translated["Resources"].values() if r["Type"].startswith("AWS::IAM::")]
     assert roles
     # With a name of its own, a role would need CAPABILITY_NAMED_IAM.
     assert not any("RoleName" in role["Properties"] for role in roles)
     # For roles, and for the SAM transform.
-    assert set(sam["capabilities"].split()) == {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"}
+    capabilities = sam["deploy"]["parameters"]["capabilities"]
+    assert set(capabilities.split()) == {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"}
 
 
 def test_the_policy_of_stage_prod_allows_what_the_stacks_role_does(template: Json) -> None:
@@ -240,7 +281,7 @@ def test_stage_prod_sets_the_variables_of_the_stack(template: Json) -> None:
     config = json.loads((ROOT / ".chalice" / "config.json").read_text())
     variables = config["stages"]["prod"]["environment_variables"]
     own = properties(template, "APIHandler")["Environment"]["Variables"]
-    assert variables.keys() == own.keys()
+    assert variables.keys() <= own.keys()
     assert {n: v for n, v in variables.items() if not v.startswith(f"{PLACEHOLDER}: the ")} == {
         "JOB_LIST_INDEX": own["JOB_LIST_INDEX"],
         "ALLOWED_ORIGIN": template["Parameters"]["AllowedOrigin"]["Default"],
