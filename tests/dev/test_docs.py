@@ -22,6 +22,7 @@ from dev.package import ROOT
 from dev.processes import free_port
 from tests.support import openapi
 from tests.support.commands import (
+    AWS_CLI,
     documented_commands,
     environment,
     uvx,
@@ -30,7 +31,6 @@ from tests.support.events import ALICE, ENVIRON, ROUTES, SECONDS, Context, Invok
 from tests.support.moto_aws import Aws
 from tests.support.processes import read_until_ready
 
-AWS_CLI = "awscli==1.46.3"
 DOCUMENTS = [ROOT / "README.md"]
 DOCUMENTS += sorted({*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")} - {*DOCUMENTS})
 README, DEPLOY, OPERATIONS, PERFORMANCE, SECURITY = (
@@ -225,7 +225,7 @@ def test_the_aws_commands_do_what_is_said_of_them(tmp_path: Path) -> None:
         (tmp_path / "access-logs.json").write_text(fill_in(access_logs))
         for document in ("deploy.md", "operations.md"):
             for command in documented_commands(ROOT / "docs" / document):
-                if command.startswith("aws "):
+                if command.startswith(("aws apigateway ", "aws iam ", "aws logs ")):
                     subprocess.run(
                         uvx(AWS_CLI, *shlex.split(fill_in(command))),
                         cwd=tmp_path,

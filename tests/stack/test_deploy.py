@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from dev.emulated_aws import emulated_aws
 from dev.package import ROOT
-from tests.support.commands import documented_commands, environment, inline_commands, uvx
+from tests.support.commands import AWS_CLI, documented_commands, environment, inline_commands, uvx
 
 PARAMETERS = yaml.safe_load((ROOT / "tests/stack/template.yaml").read_text())["Parameters"]
 # make's names of the parameters: ALARM_EMAIL for AlarmEmail.
@@ -33,11 +33,27 @@ def make_deploy(*arguments: str, **environ: str) -> subprocess.CompletedProcess[
     )
 
 
-@pytest.mark.skipif(
+needs_sam = pytest.mark.skipif(
     "CI" not in os.environ, reason="CI is not set: it downloads the SAM CLI, 450 MB"
 )
+DEPLOY = ROOT / "docs" / "deploy.md"
+
+
+def run_sam(command: str, cwd: Path, environ: dict[str, str], answers: str = "") -> None:
+    [version] = re.findall("^SAM_CLI := (.+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    subprocess.run(
+        uvx(f"aws-sam-cli=={version}", *shlex.split(command)),
+        cwd=cwd,
+        env=os.environ | environ | {"SAM_CLI_TELEMETRY": "0"},
+        input=answers,
+        text=True,
+        check=True,
+    )
+
+
+@needs_sam
 def test_make_deploy_creates_a_stack_and_changes_only_what_is_given(tmp_path: Path) -> None:
-    [command] = [c for c in documented_commands(ROOT / "docs/deploy.md") if c.startswith("make ")]
+    [command] = [c for c in documented_commands(DEPLOY) if c.startswith("make ")]
     region, *parameters = shlex.split(command)[2:]
     with emulated_aws(tmp_path, SERVICES="cloudformation,s3") as aws:
         cloudformation = aws.client("cloudformation")
@@ -51,17 +67,70 @@ def test_make_deploy_creates_a_stack_and_changes_only_what_is_given(tmp_path: Pa
             [stack] = cloudformation.describe_stacks(StackName="jobs-api")["Stacks"]
             return {p["ParameterKey"]: p["ParameterValue"] for p in stack["Parameters"]}
 
-        both = {"AllowedOrigin": "https://app.example.com", "AlarmEmail": "ops@example.com"}
-        assert deploy(*parameters) == both
+        expected = {name: str(parameter["Default"]) for name, parameter in PARAMETERS.items()}
+        expected |= {"AllowedOrigin": "https://app.example.com", "AlarmEmail": "ops@example.com"}
+        assert deploy(*parameters) == expected
         packaged = "--old-file=package"
-        assert deploy(packaged, "ALARM_EMAIL=") == both | {"AlarmEmail": ""}
-        assert deploy(packaged) == both | {"AlarmEmail": ""}
-        [command] = [c for c in inline_commands(ROOT / "docs/deploy.md") if "sam delete -" in c]
-        [version] = re.findall("^SAM_CLI := (.+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
-        delete = uvx(f"aws-sam-cli=={version}", *shlex.split(command), "--no-prompts")
-        subprocess.run(delete, env=os.environ | environ, check=True)
+        expected |= {"AlarmEmail": "", "UrlExpirySeconds": "60"}
+        assert deploy(packaged, "ALARM_EMAIL=", "URL_EXPIRY_SECONDS=60") == expected
+        assert deploy(packaged) == expected
+
+
+@needs_sam
+def test_a_stack_is_removed_with_its_data_and_another_one_keeps_its_code(tmp_path: Path) -> None:
+    with emulated_aws(tmp_path, SERVICES="cloudformation,cognito-idp,dynamodb,s3") as aws:
+        cloudformation, s3 = aws.client("cloudformation"), aws.client("s3")
+        environ = aws.environ | {"SAM_CLI_POLL_DELAY": "0.5"}
+        for arguments in ([], ["--old-file=package", "STACK=staging"]):
+            done = make_deploy(*environment(sys.prefix), *arguments, **environ)
+            assert done.returncode == 0, done.stdout + done.stderr
+        [stack] = cloudformation.describe_stacks(StackName="jobs-api")["Stacks"]
+        names = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+        # Two versions, and a delete marker.
+        for _ in range(2):
+            s3.put_object(Bucket=names["JobFilesBucketName"], Key="a.png")
+        s3.delete_object(Bucket=names["JobFilesBucketName"], Key="a.png")
+        [delete] = [c for c in inline_commands(DEPLOY) if c.startswith("sam delete ")]
+        run_sam(f"{delete} --no-prompts", ROOT, environ)
         with pytest.raises(ClientError, match="does not exist"):
             cloudformation.describe_stacks(StackName="jobs-api")
+        template = cloudformation.get_template(StackName="staging", TemplateStage="Original")
+        [code] = re.findall(r"CodeUri: s3://([^/]+)/(\S+)", template["TemplateBody"])
+        s3.head_object(Bucket=code[0], Key=code[1])
+
+        def left() -> set[str]:
+            pools = aws.client("cognito-idp").list_user_pools(MaxResults=60)["UserPools"]
+            found = {pool["Id"] for pool in pools} | {
+                b["Name"] for b in s3.list_buckets()["Buckets"]
+            }
+            return found.union(aws.client("dynamodb").list_tables()["TableNames"]) & {
+                *names.values()
+            }
+
+        assert len(left()) == 3
+        commands = "\n".join(documented_commands(DEPLOY))
+        commands = commands[commands.index("aws dynamodb ") :]
+        for command in commands.splitlines()[:6]:
+            program, *rest = shlex.split(re.sub("<(\\w+)>", lambda name: names[name[1]], command))
+            run = uvx(AWS_CLI, "aws") if program == "aws" else [sys.executable]
+            subprocess.run([*run, *rest], env=os.environ | environ, check=True)
+        assert not left()
+
+
+@needs_sam
+def test_what_sam_deploy_asked_for_is_what_the_next_one_does(build: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(build, project / "build")
+    shutil.copy(ROOT / "samconfig.toml", project)
+    with emulated_aws(tmp_path, SERVICES="cloudformation,s3,sts") as aws:
+        environ = aws.environ | {"SAM_CLI_POLL_DELAY": "0.5"}
+        [guided] = [c for c in inline_commands(DEPLOY) if c.startswith("sam deploy --guided ")]
+        # The stack's name; else what is proposed.
+        run_sam(guided.replace("$PWD", str(project)), project, environ, "staging" + "\n" * 20)
+        run_sam("sam deploy", project, environ)
+        stacks = aws.client("cloudformation").list_stacks()["StackSummaries"]
+        names = {stack["StackName"] for stack in stacks}
+    assert names == {"aws-sam-cli-managed-default", "staging"}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.support import ROOT
 
 BIN = Path(sys.executable).parent
+AWS_CLI = "awscli==1.46.3"
 LOCUST = "locust==2.47.0"
 CALLERS = 8
 
