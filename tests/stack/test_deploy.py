@@ -14,7 +14,15 @@ from botocore.exceptions import ClientError
 
 from dev.emulated_aws import emulated_aws
 from dev.package import ROOT
-from tests.support.commands import AWS_CLI, documented_commands, environment, inline_commands, uvx
+from tests.support.commands import (
+    AWS_CLI,
+    documented_commands,
+    environment,
+    inline_commands,
+    needs_sam,
+    run_sam,
+    uvx,
+)
 
 PARAMETERS = yaml.safe_load((ROOT / "tests/stack/template.yaml").read_text())["Parameters"]
 # make's names of the parameters: ALARM_EMAIL for AlarmEmail.
@@ -33,22 +41,7 @@ def make_deploy(*arguments: str, **environ: str) -> subprocess.CompletedProcess[
     )
 
 
-needs_sam = pytest.mark.skipif(
-    "CI" not in os.environ, reason="CI is not set: it downloads the SAM CLI, 450 MB"
-)
 DEPLOY = ROOT / "docs" / "deploy.md"
-
-
-def run_sam(command: str, cwd: Path, environ: dict[str, str], answers: str = "") -> None:
-    [version] = re.findall("^SAM_CLI := (.+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    subprocess.run(
-        uvx(f"aws-sam-cli=={version}", *shlex.split(command)),
-        cwd=cwd,
-        env=os.environ | environ | {"SAM_CLI_TELEMETRY": "0"},
-        input=answers,
-        text=True,
-        check=True,
-    )
 
 
 @needs_sam

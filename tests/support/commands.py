@@ -4,9 +4,12 @@ import csv
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.support import ROOT
 
@@ -14,6 +17,10 @@ BIN = Path(sys.executable).parent
 AWS_CLI = "awscli==1.46.3"
 LOCUST = "locust==2.47.0"
 CALLERS = 8
+
+needs_sam = pytest.mark.skipif(
+    "CI" not in os.environ, reason="CI is not set: it downloads the SAM CLI, 450 MB"
+)
 
 
 def documented_commands(document: Path) -> list[str]:
@@ -45,6 +52,19 @@ def uvx(package: str, *command: str) -> list[str]:
     """The command, of a package in an environment of its own, as its dependencies are many."""
     options = ["--quiet", "--system-certs", "--python", str(BIN / "python"), "--from", package]
     return [str(BIN / "uvx"), *options, *command]
+
+
+def run_sam(command: str, cwd: Path, environ: dict[str, str], answers: str = "") -> None:
+    """A command of the SAM CLI, in the version that the Makefile names."""
+    [version] = re.findall("^SAM_CLI := (.+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    subprocess.run(
+        uvx(f"aws-sam-cli=={version}", *shlex.split(command)),
+        cwd=cwd,
+        env=os.environ | environ | {"SAM_CLI_TELEMETRY": "0"},
+        input=answers,
+        text=True,
+        check=True,
+    )
 
 
 def load(url: str, tokens: dict[str, str], seconds: int, folder: Path) -> set[str]:
