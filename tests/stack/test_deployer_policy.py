@@ -69,6 +69,23 @@ def test_the_policy_allows_what_the_stacks_resources_need_and_no_more() -> None:
         assert any(fnmatchcase(action, pattern) for action in needed), pattern
 
 
+def test_the_workflow_deploys_stacks_that_the_policy_is_for_production_last() -> None:
+    text = (ROOT / "docs" / "deploy.md").read_text()
+    [workflow] = re.findall(r"```yaml\n(name: Deploy.+?)```", text, re.DOTALL)
+    jobs = yaml.safe_load(workflow)["jobs"]
+    assert [job.get("needs") for job in jobs.values()] == [None, "test", "staging"]
+    stacks = re.findall(r"make (?:deploy|verify) STACK=(\S+)", workflow)
+    arns = POLICY["Statement"][0]["Resource"]
+    for stack in stacks:
+        arn = f"arn:aws:cloudformation:{REGION}:123456789012:stack/{stack}/id"
+        assert any(fnmatchcase(arn, pattern) for pattern in arns)
+    assert stacks == ["jobs-api-staging", "jobs-api-staging", "jobs-api"]
+    # The versions that CI uses.
+    ci = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    [checkout] = set(re.findall(r"actions/checkout@\S+", workflow))
+    assert checkout in ci
+
+
 @needs_sam
 def test_with_the_policy_the_sam_cli_deploys_updates_and_removes_a_stack(
     build: Path, tmp_path: Path

@@ -28,7 +28,7 @@ def documented_commands(document: Path) -> list[str]:
     fenced = re.compile(r"^ *(```|~~~)(\w*)\n(.*?)^ *\1", re.DOTALL | re.MULTILINE)
     lines: list[str] = []
     for _, language, block in fenced.findall(document.read_text()):
-        if language not in ("html", "js", "json", "mermaid", "ts", "tsx"):
+        if language not in ("html", "js", "json", "mermaid", "ts", "tsx", "yaml"):
             typed = re.findall(r"^\$ (.+)", block, re.MULTILINE) or block.splitlines()
             lines += [line.partition("  #")[0].rstrip() for line in typed if line]
     return lines
