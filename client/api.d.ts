@@ -1,12 +1,15 @@
 /**
  * @param {string} baseUrl of the API
  * @param {IdToken} idToken
- * @param {{ onWait?: OnWait | undefined, timeoutSeconds?: number | undefined }} [options]
- *   timeoutSeconds: for one try, without the waits between tries
+ * @param {{ onWait?: OnWait | undefined, timeoutSeconds?: number | undefined,
+ *   fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined }} [options]
+ *   timeoutSeconds: how long one try may wait for the response, and for each next part of its body;
+ *   fetch: the function to use instead of the global one
  */
 export function jobsApi(baseUrl: string, idToken: IdToken, options?: {
     onWait?: OnWait | undefined;
     timeoutSeconds?: number | undefined;
+    fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined;
 }): {
     /**
      * The user's jobs, newest first: all of them, or up to `limit`. The next ones follow at
@@ -14,18 +17,19 @@ export function jobsApi(baseUrl: string, idToken: IdToken, options?: {
      * request as `previous`: it is returned itself if nothing has changed.
      */
     list: ({ limit, cursor, ...rest }?: {
-        limit?: number | undefined;
-        cursor?: string | undefined;
-        previous?: JobList | undefined;
+        limit?: number | null | undefined;
+        cursor?: string | null | undefined;
+        previous?: JobList | null | undefined;
     } & RequestOptions) => Promise<JobList>;
     /**
      * All the user's jobs, one after the other, newest first.
      *
-     * @param {{ limit?: number | undefined } & RequestOptions} [options] limit: jobs per request
+     * @param {{ limit?: number | null | undefined } & RequestOptions} [options] limit: jobs per
+     *   request; without it one request gets them all, up to 6 MB
      * @returns {AsyncGenerator<Job, void, undefined>}
      */
-    jobs({ limit, ...rest }?: {
-        limit?: number | undefined;
+    jobs(options?: {
+        limit?: number | null | undefined;
     } & RequestOptions): AsyncGenerator<Job, void, undefined>;
     /**
      * One job in full; with `include: "object-urls"` also the URL of each of its files. URLs end at
@@ -33,13 +37,13 @@ export function jobsApi(baseUrl: string, idToken: IdToken, options?: {
      * is as in list.
      *
      * @param {number} jobId
-     * @param {{ include?: "object-urls" | undefined, previous?: WholeJob | undefined }
-     *   & RequestOptions} [options]
+     * @param {{ include?: "object-urls" | null | undefined,
+     *   previous?: WholeJob | null | undefined } & RequestOptions} [options]
      * @returns {Promise<WholeJob>}
      */
     get(jobId: number, { include, previous, ...rest }?: {
-        include?: "object-urls" | undefined;
-        previous?: WholeJob | undefined;
+        include?: "object-urls" | null | undefined;
+        previous?: WholeJob | null | undefined;
     } & RequestOptions): Promise<WholeJob>;
     /**
      * The URL of a job's file: to show it or, with a file name as `downloadAs`, to save it under
@@ -47,11 +51,11 @@ export function jobsApi(baseUrl: string, idToken: IdToken, options?: {
      *
      * @param {number} jobId
      * @param {string} objectUuid a key of object_uuid_names
-     * @param {{ downloadAs?: string | undefined } & RequestOptions} [options]
+     * @param {{ downloadAs?: string | null | undefined } & RequestOptions} [options]
      * @returns {Promise<ObjectUrl>}
      */
     objectUrl(jobId: number, objectUuid: string, { downloadAs, ...rest }?: {
-        downloadAs?: string | undefined;
+        downloadAs?: string | null | undefined;
     } & RequestOptions): Promise<ObjectUrl>;
     /**
      * Delete a job with all its files. A job that does not exist is a success too.
@@ -63,24 +67,42 @@ export function jobsApi(baseUrl: string, idToken: IdToken, options?: {
     delete(jobId: number, options?: RequestOptions): Promise<void>;
 };
 /**
+ * A job's `date`, or null if there is none. `new Date(job.date)` is an Invalid Date in Safari.
+ *
+ * @param {string | null | undefined} text
+ * @returns {Date | null}
+ */
+export function jobDate(text: string | null | undefined): Date | null;
+/**
  * A client of the jobs API, without dependencies. Install this folder by npm, or copy this file and
  * api.d.ts with its types into your project.
  *
  *     const api = jobsApi("https://….amazonaws.com/api", () => idToken);
  *     const { jobs, next_cursor } = await api.list({ limit: 20 });
  *
- * Every request can be repeated safely, DELETE too. Transient errors (429, 502, 503, 504, a lost
- * connection) are therefore retried up to three times, after the time that the API names. All other
- * errors are thrown as an ApiError. At most six requests run at a time; the others wait.
+ * Every request can be repeated safely, DELETE too. Transient errors (429, 502, 503, 504, API
+ * Gateway's own 500, a lost connection) are therefore retried up to three times, after the time
+ * that the API names. All other errors are thrown as an ApiError. At most six requests run at a
+ * time; the others wait.
+ *
+ * It runs in Chrome and Edge 80, Firefox 74, Safari 14.1, Node 18, Deno, Bun, React Native, and in
+ * later versions of them.
  */
+/**
+ * @typedef {"uploading" | "queued" | "processing" | "success" | "success_credits_restored" |
+ *   "success_credits_not_restored" | "failed_requeued" | "failed" | "failed_critical"} KnownStatus
+ */
+/** @typedef {KnownStatus | `processing_${number}%` | (string & {})} JobStatus */
+/** @typedef {ReturnType<typeof jobsApi>} JobsApi */
 /**
  * @typedef {object} Job
  * @property {number} job_id
  * @property {string | null} job_name
- * @property {string | null} date like "2020-01-01 12:00:00.000000000 UTC"
+ * @property {string | null} date like "2020-01-01 12:00:00.000000000 UTC", which Safari's Date does
+ *   not understand: use jobDate
  * @property {number} total_size in bytes
  * @property {number} credits_spent
- * @property {string | null} status
+ * @property {JobStatus | null} status
  * @property {string} status_meaning the status in words that can be shown
  * @property {number | null} progress how much of the job is done, in percent, while it is processed
  * @property {boolean} finished whether the status is final
@@ -90,14 +112,14 @@ export function jobsApi(baseUrl: string, idToken: IdToken, options?: {
  * @property {string} user_id
  * @property {number} job_id
  * @property {string | null} job_name
- * @property {string | null} date
+ * @property {string | null} date for jobDate
  * @property {number} total_size in bytes
  * @property {number} credits_spent
  * @property {string | null} email
  * @property {Record<string, string>} object_uuid_names the original file name of each object
  * @property {Record<string, number>} media_length
  * @property {Record<string, string>} failed_to_process why objects could not be processed
- * @property {string | null} status
+ * @property {JobStatus | null} status
  * @property {string} status_meaning
  * @property {number | null} progress
  * @property {boolean} finished
@@ -138,10 +160,11 @@ export function jobsApi(baseUrl: string, idToken: IdToken, options?: {
  * @returns {void}
  */
 /**
- * Options of every request. When `signal` aborts, its reason is thrown, as fetch does.
+ * Options of every request. When `signal` aborts, its reason is thrown, as fetch does; or an Error
+ * named AbortError where signals have no reason.
  *
  * @typedef {object} RequestOptions
- * @property {AbortSignal | undefined} [signal]
+ * @property {AbortSignal | null | undefined} [signal]
  * @property {OnWait | undefined} [onWait] instead of the client's own
  */
 /** An error response of the API, or no response at all. */
@@ -161,12 +184,24 @@ export class ApiError extends Error {
     status: number;
     parameter: string | undefined;
     requestId: string | undefined;
+    /** A plain object, for logs and for stores like Redux. */
+    toJSON(): {
+        name: string;
+        message: string;
+        status: number;
+        parameter: string | undefined;
+        requestId: string | undefined;
+    };
 }
+export type KnownStatus = "uploading" | "queued" | "processing" | "success" | "success_credits_restored" | "success_credits_not_restored" | "failed_requeued" | "failed" | "failed_critical";
+export type JobStatus = KnownStatus | `processing_${number}%` | (string & {});
+export type JobsApi = ReturnType<typeof jobsApi>;
 export type Job = {
     job_id: number;
     job_name: string | null;
     /**
-     * like "2020-01-01 12:00:00.000000000 UTC"
+     * like "2020-01-01 12:00:00.000000000 UTC", which Safari's Date does
+     * not understand: use jobDate
      */
     date: string | null;
     /**
@@ -174,7 +209,7 @@ export type Job = {
      */
     total_size: number;
     credits_spent: number;
-    status: string | null;
+    status: JobStatus | null;
     /**
      * the status in words that can be shown
      */
@@ -192,6 +227,9 @@ export type JobInfo = {
     user_id: string;
     job_id: number;
     job_name: string | null;
+    /**
+     * for jobDate
+     */
     date: string | null;
     /**
      * in bytes
@@ -208,7 +246,7 @@ export type JobInfo = {
      * why objects could not be processed
      */
     failed_to_process: Record<string, string>;
-    status: string | null;
+    status: JobStatus | null;
     status_meaning: string;
     progress: number | null;
     finished: boolean;
@@ -259,10 +297,11 @@ export type IdToken = (request: {
  */
 export type OnWait = (seconds: number, message: string) => void;
 /**
- * Options of every request. When `signal` aborts, its reason is thrown, as fetch does.
+ * Options of every request. When `signal` aborts, its reason is thrown, as fetch does; or an Error
+ * named AbortError where signals have no reason.
  */
 export type RequestOptions = {
-    signal?: AbortSignal | undefined;
+    signal?: AbortSignal | null | undefined;
     /**
      * instead of the client's own
      */

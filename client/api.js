@@ -5,19 +5,33 @@
  *     const api = jobsApi("https://….amazonaws.com/api", () => idToken);
  *     const { jobs, next_cursor } = await api.list({ limit: 20 });
  *
- * Every request can be repeated safely, DELETE too. Transient errors (429, 502, 503, 504, a lost
- * connection) are therefore retried up to three times, after the time that the API names. All other
- * errors are thrown as an ApiError. At most six requests run at a time; the others wait.
+ * Every request can be repeated safely, DELETE too. Transient errors (429, 502, 503, 504, API
+ * Gateway's own 500, a lost connection) are therefore retried up to three times, after the time
+ * that the API names. All other errors are thrown as an ApiError. At most six requests run at a
+ * time; the others wait.
+ *
+ * It runs in Chrome and Edge 80, Firefox 74, Safari 14.1, Node 18, Deno, Bun, React Native, and in
+ * later versions of them.
  */
+
+/**
+ * @typedef {"uploading" | "queued" | "processing" | "success" | "success_credits_restored" |
+ *   "success_credits_not_restored" | "failed_requeued" | "failed" | "failed_critical"} KnownStatus
+ */
+
+/** @typedef {KnownStatus | `processing_${number}%` | (string & {})} JobStatus */
+
+/** @typedef {ReturnType<typeof jobsApi>} JobsApi */
 
 /**
  * @typedef {object} Job
  * @property {number} job_id
  * @property {string | null} job_name
- * @property {string | null} date like "2020-01-01 12:00:00.000000000 UTC"
+ * @property {string | null} date like "2020-01-01 12:00:00.000000000 UTC", which Safari's Date does
+ *   not understand: use jobDate
  * @property {number} total_size in bytes
  * @property {number} credits_spent
- * @property {string | null} status
+ * @property {JobStatus | null} status
  * @property {string} status_meaning the status in words that can be shown
  * @property {number | null} progress how much of the job is done, in percent, while it is processed
  * @property {boolean} finished whether the status is final
@@ -28,14 +42,14 @@
  * @property {string} user_id
  * @property {number} job_id
  * @property {string | null} job_name
- * @property {string | null} date
+ * @property {string | null} date for jobDate
  * @property {number} total_size in bytes
  * @property {number} credits_spent
  * @property {string | null} email
  * @property {Record<string, string>} object_uuid_names the original file name of each object
  * @property {Record<string, number>} media_length
  * @property {Record<string, string>} failed_to_process why objects could not be processed
- * @property {string | null} status
+ * @property {JobStatus | null} status
  * @property {string} status_meaning
  * @property {number | null} progress
  * @property {boolean} finished
@@ -82,10 +96,11 @@
  */
 
 /**
- * Options of every request. When `signal` aborts, its reason is thrown, as fetch does.
+ * Options of every request. When `signal` aborts, its reason is thrown, as fetch does; or an Error
+ * named AbortError where signals have no reason.
  *
  * @typedef {object} RequestOptions
- * @property {AbortSignal | undefined} [signal]
+ * @property {AbortSignal | null | undefined} [signal]
  * @property {OnWait | undefined} [onWait] instead of the client's own
  */
 
@@ -106,12 +121,20 @@ export class ApiError extends Error {
     this.parameter = parameter;
     this.requestId = requestId;
   }
+
+  /** A plain object, for logs and for stores like Redux. */
+  toJSON() {
+    const { name, message, status, parameter, requestId } = this;
+    return { name, message, status, parameter, requestId };
+  }
 }
 
 const MAX_TRIES = 4;
 const MAX_PARALLEL = 6;
 // 503 comes from the API; the others from API Gateway: too many requests, no response, a late one.
 const TRANSIENT = [429, 502, 503, 504];
+// API Gateway's 500 if Lambda was throttled. The API's own 500 has another message.
+const GATEWAY_FAILURE = "Internal server error";
 // API Gateway ends a request after 29 seconds.
 const TIMEOUT_SECONDS = 35;
 // Browsers revalidate their HTTP cache by themselves. Node has none.
@@ -120,8 +143,10 @@ const HAS_HTTP_CACHE = "window" in globalThis || "WorkerGlobalScope" in globalTh
 /**
  * @param {string} baseUrl of the API
  * @param {IdToken} idToken
- * @param {{ onWait?: OnWait | undefined, timeoutSeconds?: number | undefined }} [options]
- *   timeoutSeconds: for one try, without the waits between tries
+ * @param {{ onWait?: OnWait | undefined, timeoutSeconds?: number | undefined,
+ *   fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined }} [options]
+ *   timeoutSeconds: how long one try may wait for the response, and for each next part of its body;
+ *   fetch: the function to use instead of the global one
  */
 export function jobsApi(baseUrl, idToken, options = {}) {
   const base = baseUrl.replace(/\/+$/, "");
@@ -134,13 +159,13 @@ export function jobsApi(baseUrl, idToken, options = {}) {
    *
    * @param {string} method
    * @param {string} route
-   * @param {Record<string, string | number | undefined>} query
-   * @param {RequestOptions & { previous?: { etag: string } | undefined }} requestOptions
+   * @param {Record<string, string | number | null | undefined>} query
+   * @param {RequestOptions & { previous?: { etag: string } | null | undefined }} requestOptions
    * @returns {Promise<any>}
    */
   async function request(method, route, query, { signal, onWait = options.onWait, previous }) {
     const parameters = Object.entries(query)
-      .filter(([, value]) => value !== undefined)
+      .filter(([, value]) => value !== undefined && value !== null)
       .map(([name, value]) => `${name}=${encodeURIComponent(String(value))}`);
     const url = base + route + (parameters.length ? `?${parameters.join("&")}` : "");
     let refused = false;
@@ -174,32 +199,50 @@ export function jobsApi(baseUrl, idToken, options = {}) {
    * @param {string} method
    * @param {string} url
    * @param {string | null | undefined} token
-   * @param {{ etag: string } | undefined} previous
-   * @param {AbortSignal | undefined} signal
+   * @param {{ etag: string } | null | undefined} previous
+   * @param {AbortSignal | null | undefined} signal
    * @returns {Promise<{ body?: any, error?: ApiError, retryAfter?: number }>}
    */
   async function send(method, url, token, previous, signal) {
     const headers = new Headers();
-    if (token) headers.set("Authorization", token);
+    if (token) headers.set("Authorization", `Bearer ${token}`);
     // In a browser this header, or cache: "no-store", would cost a preflight before each request.
     if (previous && !HAS_HTTP_CACHE) headers.set("If-None-Match", previous.etag);
-    const timeout = AbortSignal.timeout(timeoutSeconds * 1000);
-    const abortSignal = signal ? AbortSignal.any([signal, timeout]) : timeout;
+    const controller = new AbortController();
+    const ignoreSignal = whenAborted(signal, () => controller.abort());
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let timer;
+    let isLate = false;
+    function restartTimer() {
+      clearTimeout(timer);
+      if (controller.signal.aborted) return;
+      timer = setTimeout(() => {
+        isLate = true;
+        controller.abort();
+      }, timeoutSeconds * 1000);
+    }
+    restartTimer();
     let response, text;
     try {
-      response = await fetch(url, { method, headers, signal: abortSignal });
+      // As a variable: a browser's fetch must not be called as a method of another object.
+      const { fetch = globalThis.fetch } = options;
+      response = await fetch(url, { method, headers, signal: controller.signal });
       const etag = response.headers.get("ETag");
       if (previous && (response.status === 304 || (response.ok && etag === previous.etag))) {
-        response.body?.cancel().catch(() => {});
         return { body: previous };
       }
+      restartTimer();
+      watchBody(response, restartTimer);
       text = await response.text();
     } catch (cause) {
-      signal?.throwIfAborted();
-      if (timeout.aborted) {
-        return { error: new ApiError("The API did not respond in time.", 0, { cause }) };
-      }
+      if (signal?.aborted) throw abortReason(signal);
+      if (isLate) return { error: new ApiError("The API did not respond in time.", 0) };
       return { error: new ApiError("The API cannot be reached.", 0, { cause }), retryAfter: 0 };
+    } finally {
+      ignoreSignal();
+      clearTimeout(timer);
+      // Ends a body that is not needed.
+      controller.abort();
     }
     const { status } = response;
     const requestId = response.headers.get("X-Request-Id") ?? undefined;
@@ -211,7 +254,8 @@ export function jobsApi(baseUrl, idToken, options = {}) {
     }
     if (response.ok && cause) {
       // For example a web server that gives its start page for every path.
-      return { error: new ApiError("The response is not the API's.", status, { requestId, cause }) };
+      const foreign = "The response is not the API's.";
+      return { error: new ApiError(foreign, status, { requestId, cause }) };
     }
     if (response.ok) {
       const etag = response.headers.get("ETag");
@@ -220,13 +264,15 @@ export function jobsApi(baseUrl, idToken, options = {}) {
     const message = body?.message ?? `The API responded with status ${status}.`;
     const parameter = body?.affected_query_parameter;
     const error = new ApiError(message, status, { parameter, requestId, cause });
-    if (!TRANSIENT.includes(status)) return { error };
+    const isTransient =
+      TRANSIENT.includes(status) || (status === 500 && message === GATEWAY_FAILURE);
+    if (!isTransient) return { error };
     return { error, retryAfter: Number(response.headers.get("Retry-After")) || 0 };
   }
 
   /**
-   * @param {{ limit?: number | undefined, cursor?: string | undefined,
-   *   previous?: JobList | undefined } & RequestOptions} [options]
+   * @param {{ limit?: number | null | undefined, cursor?: string | null | undefined,
+   *   previous?: JobList | null | undefined } & RequestOptions} [options]
    * @returns {Promise<JobList>}
    */
   function list({ limit, cursor, ...rest } = {}) {
@@ -244,16 +290,17 @@ export function jobsApi(baseUrl, idToken, options = {}) {
     /**
      * All the user's jobs, one after the other, newest first.
      *
-     * @param {{ limit?: number | undefined } & RequestOptions} [options] limit: jobs per request
+     * @param {{ limit?: number | null | undefined } & RequestOptions} [options] limit: jobs per
+     *   request; without it one request gets them all, up to 6 MB
      * @returns {AsyncGenerator<Job, void, undefined>}
      */
-    async *jobs({ limit = 1000, ...rest } = {}) {
+    async *jobs(options = {}) {
       /** @type {string | undefined} */
       let cursor;
       do {
-        const page = await list({ limit, cursor, ...rest });
+        const page = await list({ ...options, cursor });
+        cursor = nextCursor(page, cursor);
         yield* page.jobs;
-        cursor = page.next_cursor;
       } while (cursor);
     },
 
@@ -263,22 +310,22 @@ export function jobsApi(baseUrl, idToken, options = {}) {
      * is as in list.
      *
      * @param {number} jobId
-     * @param {{ include?: "object-urls" | undefined, previous?: WholeJob | undefined }
-     *   & RequestOptions} [options]
+     * @param {{ include?: "object-urls" | null | undefined,
+     *   previous?: WholeJob | null | undefined } & RequestOptions} [options]
      * @returns {Promise<WholeJob>}
      */
     async get(jobId, { include, previous, ...rest } = {}) {
       const query = { "job-id": jobId, include };
       const job = await request("GET", "/jobs/get", query, { previous, ...rest });
       // A job of thousands of files comes in several responses.
-      while (job.next_cursor) {
-        const page = { ...query, cursor: job.next_cursor };
-        const { results, object_urls, next_cursor } = await request("GET", "/jobs/get", page, rest);
-        Object.assign(job.results, results);
-        if (object_urls) Object.assign(job.object_urls, object_urls);
-        job.next_cursor = next_cursor;
-      }
+      let cursor = job.next_cursor;
       delete job.next_cursor;
+      while (cursor) {
+        const page = await request("GET", "/jobs/get", { ...query, cursor }, rest);
+        Object.assign(job.results, page.results);
+        if (page.object_urls) Object.assign(job.object_urls, page.object_urls);
+        cursor = nextCursor(page, cursor);
+      }
       return job;
     },
 
@@ -288,7 +335,7 @@ export function jobsApi(baseUrl, idToken, options = {}) {
      *
      * @param {number} jobId
      * @param {string} objectUuid a key of object_uuid_names
-     * @param {{ downloadAs?: string | undefined } & RequestOptions} [options]
+     * @param {{ downloadAs?: string | null | undefined } & RequestOptions} [options]
      * @returns {Promise<ObjectUrl>}
      */
     objectUrl(jobId, objectUuid, { downloadAs, ...rest } = {}) {
@@ -310,38 +357,95 @@ export function jobsApi(baseUrl, idToken, options = {}) {
 }
 
 /**
+ * A job's `date`, or null if there is none. `new Date(job.date)` is an Invalid Date in Safari.
+ *
+ * @param {string | null | undefined} text
+ * @returns {Date | null}
+ */
+export function jobDate(text) {
+  const form = /^(\d{4}-\d\d-(\d\d))[ T](\d\d:\d\d:\d\d)(?:(\.\d{3})\d*)?(?: UTC|Z)$/;
+  const [, day, dayOfMonth, time, milliseconds = ""] = form.exec(text ?? "") ?? [];
+  const date = new Date(`${day}T${time}${milliseconds}Z`);
+  // Some browsers make March 1 of February 30.
+  return date.getUTCDate() === Number(dayOfMonth) ? date : null;
+}
+
+/**
+ * The cursor of the page after this one. Mocks that have one page repeat its cursor forever.
+ *
+ * @param {{ next_cursor?: string }} page
+ * @param {string | undefined} cursor of this page
+ */
+function nextCursor({ next_cursor }, cursor) {
+  if (cursor && next_cursor === cursor) throw new ApiError("The API repeats a page.", 200);
+  return next_cursor;
+}
+
+/**
+ * Call onChunk whenever a part of the body has arrived, where fetch has streams.
+ *
+ * @param {Response} response
+ * @param {() => void} onChunk
+ */
+async function watchBody(response, onChunk) {
+  try {
+    // A copy: SvelteKit notices only what text() reads.
+    const reader = response.clone().body?.getReader();
+    while (reader && !(await reader.read()).done) onChunk();
+  } catch {
+    // There are no copies here, or the body has failed, which its reader notices itself.
+  }
+}
+
+/**
+ * Call the listener when the signal aborts, or now if it has. Returns what removes the listener.
+ *
+ * @param {AbortSignal | null | undefined} signal
+ * @param {() => void} listener
+ */
+function whenAborted(signal, listener) {
+  if (signal?.aborted) listener();
+  signal?.addEventListener("abort", listener);
+  return () => signal?.removeEventListener("abort", listener);
+}
+
+/** @param {AbortSignal} signal */
+function abortReason(signal) {
+  return signal.reason ?? Object.assign(new Error("It was aborted."), { name: "AbortError" });
+}
+
+/**
  * The promise's result, or the signal's reason as an error if it aborts first.
  *
  * @template T
  * @param {T | Promise<T>} value
- * @param {AbortSignal | undefined} signal
+ * @param {AbortSignal | null | undefined} signal
  * @returns {Promise<T>}
  */
 async function abortable(value, signal) {
   if (!signal) return value;
-  let abort = () => {};
+  let ignoreSignal = () => {};
   /** @type {Promise<never>} */
   const aborted = new Promise((_, reject) => {
-    abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
-    else signal.addEventListener("abort", abort);
+    ignoreSignal = whenAborted(signal, () => reject(abortReason(signal)));
   });
   try {
     return await Promise.race([aborted, value]);
   } finally {
-    signal.removeEventListener("abort", abort);
+    ignoreSignal();
   }
 }
 
 /**
  * @param {number} seconds
- * @param {AbortSignal | undefined} signal
+ * @param {AbortSignal | null | undefined} signal
  */
 async function sleep(seconds, signal) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
   try {
-    await abortable(new Promise((resolve) => (timer = setTimeout(resolve, seconds * 1000))), signal);
+    const pause = new Promise((resolve) => (timer = setTimeout(resolve, seconds * 1000)));
+    await abortable(pause, signal);
   } finally {
     clearTimeout(timer);
   }

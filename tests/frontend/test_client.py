@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 from dev.package import ROOT
+from tests.support import openapi
 from tests.support.api_proxy import ApiProxy, Planned, api_proxy
 
 CLIENT = ROOT / "client"
 LIST, GET, URL = "GET /jobs/list", "GET /jobs/get", "GET /jobs/get-object-url"
 EMPTY = Planned(200, '{"jobs": []}', {"ETag": '"a"'})
 BUSY = '{"message": "Busy."}'
+GATEWAY_FAILURE = '{"message": "Internal server error"}'
 
 NODE = shutil.which("node")
 if not NODE and "CI" not in os.environ:
@@ -29,7 +31,7 @@ if not NODE and "CI" not in os.environ:
 PROGRAM = """
 import { getEventListeners } from "node:events";
 import { createInterface } from "node:readline";
-const { ApiError, jobsApi } = await import(process.argv[1]);
+const { ApiError, jobDate, jobsApi } = await import(process.argv[1]);
 
 // What a promise comes to.
 const outcome = (promise) => promise.then(
@@ -147,10 +149,11 @@ def test_what_a_url_gives_a_meaning_is_quoted(run: Run, server: ApiProxy) -> Non
     ("first", "waited", "message"),
     [
         (Planned(503, BUSY, {"Retry-After": "8"}), 8, "Busy."),
+        (Planned(500, GATEWAY_FAILURE), 1, "Internal server error"),
         (Planned(cut=True), 1, "The API cannot be reached."),
         (Planned(200, '{"jobs": [', cut=True), 1, "The API cannot be reached."),
     ],
-    ids=["Retry-After", "no response", "half a response"],
+    ids=["Retry-After", "API Gateway's 500", "no response", "half a response"],
 )
 def test_a_transient_error_is_retried(
     first: Planned, waited: int, message: str, run: Run, server: ApiProxy
@@ -167,6 +170,11 @@ def test_a_transient_error_is_retried(
     assert pauses == [1125 * waited]
     assert waits == [[ceil(1.125 * waited), message]]
     assert len(server.lines()) == 2
+
+
+def test_the_apis_own_500_is_not_retried(run: Run, server: ApiProxy) -> None:
+    server.plan(LIST, Planned(500, '{"message": "Something went wrong."}'), EMPTY)
+    assert run("return (await outcome(api.list())).status") == 500
 
 
 def test_a_request_is_retried_without_on_wait_too(run: Run, server: ApiProxy) -> None:
@@ -193,7 +201,7 @@ def test_the_fourth_try_is_the_last(run: Run, server: ApiProxy) -> None:
     assert waits == [[2, f"{text} 429."], [3, f"{text} 502."], [5, f"{text} 504."]]
     assert server.lines() == ["DELETE /jobs/delete?job-id=1"] * 4
     sent = [request.headers["authorization"] for request in server.requests]
-    assert sent == ["false 1", "false 2", "false 3", "false 4"]
+    assert sent == [f"Bearer false {count}" for count in (1, 2, 3, 4)]
 
 
 @pytest.mark.parametrize(
@@ -225,23 +233,86 @@ def test_the_signal_ends_a_request_at_once(
     assert (timers, listeners) == ([], 0)
 
 
-@pytest.mark.parametrize(("options", "seconds"), [("{}", 35), ("{ timeoutSeconds: 10 }", 10)])
-def test_a_request_has_a_time_out(options: str, seconds: int, run: Run, server: ApiProxy) -> None:
-    server.plan(LIST, Planned(seconds=60))
+def test_it_does_without_what_react_native_and_browsers_of_2022_lack(
+    run: Run, server: ApiProxy
+) -> None:
+    server.plan(LIST, EMPTY, Planned(seconds=60), Planned(seconds=60))
+    listed, aborted, waiting, late = run(
+        """
+        const lacking = [
+          [AbortSignal, "any"], [AbortSignal, "timeout"], [AbortSignal.prototype, "reason"],
+          [AbortSignal.prototype, "throwIfAborted"], [Response.prototype, "body"],
+        ].map(([owner, name]) => [owner, name, Object.getOwnPropertyDescriptor(owner, name)]);
+        for (const [owner, name] of lacking) delete owner[name];
+        const stop = new AbortController();
+        const { signal } = stop;
+        const listed = await api.list({ signal });
+        setTimeout(() => stop.abort(), 100);
+        const never = jobsApi(url, () => new Promise(() => {}));
+        const stopped = [outcome(api.list({ signal })), outcome(never.list({ signal }))];
+        const hasty = jobsApi(url, () => "token", { timeoutSeconds: 0.1 });
+        const result = [listed, ...(await Promise.all(stopped)), await outcome(hasty.list())];
+        for (const [owner, name, member] of lacking) Object.defineProperty(owner, name, member);
+        return result;
+        """
+    )
+    assert listed["jobs"] == []
+    assert aborted["name"] == waiting["name"] == "AbortError"
+    assert late["message"] == "The API did not respond in time."
+
+
+@pytest.mark.parametrize(("options", "seconds"), [("{}", 35), ("{ timeoutSeconds: 11 }", 11)])
+def test_a_request_that_stalls_ends_and_one_that_keeps_arriving_does_not(
+    options: str, seconds: int, run: Run
+) -> None:
     script = f"""
-        const timeout = AbortSignal.timeout;
-        const timeouts = [];
-        AbortSignal.timeout = (ms) => timeout.call(AbortSignal, 0 * timeouts.push(ms));
-        const error = await outcome(jobsApi(url, () => "token", {options}).list());
-        AbortSignal.timeout = timeout;
-        return [error, timeouts];
+        const {{ clearTimeout, setTimeout }} = globalThis;
+        const due = new Set();
+        let started = 0;
+        globalThis.setTimeout = (callback, ms) => {{
+          if (ms !== {seconds} * 1000) return setTimeout(callback, ms);
+          started++;
+          due.add(callback);
+          return callback;
+        }};
+        globalThis.clearTimeout = (timer) => due.delete(timer) || clearTimeout(timer);
+        const pause = () => new Promise((resolve) => setTimeout(resolve, 5));
+        // How many timers have been started: before the headers, with them, after each chunk.
+        const counts = [];
+        async function fetch(_, {{ signal }}) {{
+          counts.push(started);
+          const body = new ReadableStream({{
+            async start(stream) {{
+              signal.addEventListener("abort", () => stream.error(new Error("Aborted.")));
+              for (const part of ['{{"jobs"', ":[", "]}}"].slice(0, stallsAfter)) {{
+                await pause();
+                counts.push(started);
+                stream.enqueue(new TextEncoder().encode(part));
+              }}
+              await pause();
+              counts.push(started);
+              if (stallsAfter === 3) stream.close();
+              else for (const callback of due) callback();
+            }},
+          }});
+          return new Response(body);
+        }}
+        const api = jobsApi(url, () => "token", {{ fetch, ...{options} }});
+        let stallsAfter = 3;
+        const whole = await outcome(api.list());
+        const left = due.size;
+        stallsAfter = 2;
+        started = 0;
+        const stalled = await outcome(api.list());
+        Object.assign(globalThis, {{ clearTimeout, setTimeout }});
+        return [whole, left, stalled, counts];
     """
-    error, timeouts = run(script)
-    assert (error["name"], error["status"]) == ("ApiError", 0)
-    assert error["message"] == "The API did not respond in time."
-    assert error["cause"] == "TimeoutError"
-    # It is not retried.
-    assert timeouts == [1000 * seconds]
+    whole, left, stalled, counts = run(script)
+    assert (whole, left) == ({"value": {"jobs": []}}, 0)
+    assert (stalled["name"], stalled["status"]) == ("ApiError", 0)
+    assert stalled["message"] == "The API did not respond in time."
+    # The one that stalled was not retried.
+    assert counts == [1, 2, 3, 4, 5, 1, 2, 3, 4]
 
 
 def test_an_error_has_what_the_response_says(run: Run, server: ApiProxy) -> None:
@@ -250,12 +321,20 @@ def test_an_error_has_what_the_response_says(run: Run, server: ApiProxy) -> None
     server.plan(LIST, *[Planned(cut=True)] * 4)
     requests = ("api.get(1)", "api.get(1)", "api.list({ onWait })")
     script = ", ".join(f"await outcome({request})" for request in requests)
-    missing, page, cut = run(f"return [{script}]")
+    missing, page, cut, stored = run(
+        f"return [{script}, JSON.stringify(new ApiError('No.', 4, {{ parameter: 'p' }}))]"
+    )
     assert (missing["message"], missing["status"]) == ("No.", 404)
     assert (missing["parameter"], missing["requestId"]) == ("job-id: number", "r1")
     assert page["message"] == "The response is not the API's."
     assert page["cause"] == "SyntaxError"
     assert (cut["status"], cut["cause"]) == (0, "TypeError")
+    assert json.loads(stored) == {
+        "name": "ApiError",
+        "message": "No.",
+        "status": 4,
+        "parameter": "p",
+    }
 
 
 @pytest.mark.parametrize(
@@ -289,7 +368,7 @@ def test_a_401_requests_a_fresh_token_once(
     # A token that was refused is not sent again, and where there is none, no header is sent.
     sent = [request.headers.get("authorization") for request in server.requests]
     expected = [tokens[0]] if tokens[0] == tokens[1] else tokens
-    assert sent == expected
+    assert sent == [token and f"Bearer {token}" for token in expected]
 
 
 def test_at_most_six_requests_run_at_a_time(run: Run, server: ApiProxy) -> None:
@@ -323,18 +402,92 @@ def test_at_most_six_requests_run_at_a_time(run: Run, server: ApiProxy) -> None:
 def test_jobs_goes_through_every_page(run: Run, server: ApiProxy) -> None:
     page = '{"jobs": [{"job_id": %d}], "next_cursor": "%d"}'
     last = Planned(200, '{"jobs": [{"job_id": 3}]}')
-    server.plan(LIST, Planned(200, page % (1, 2)), Planned(200, page % (2, 3)), last)
     script = """
         const ids = [];
-        for await (const { job_id } of api.jobs({ limit: 1 })) ids.push(job_id);
+        for await (const { job_id } of api.jobs(%s)) ids.push(job_id);
         return ids;
     """
-    assert run(script) == [1, 2, 3]
-    assert [line.partition("?")[2] for line in server.lines()] == [
-        "limit=1",
-        "limit=1&cursor=2",
-        "limit=1&cursor=3",
-    ]
+    for options, limit in (("{ limit: 1 }", "limit=1&"), ("", "")):
+        server.plan(LIST, Planned(200, page % (1, 2)), Planned(200, page % (2, 3)), last)
+        assert run(script % options) == [1, 2, 3]
+        assert [line.partition("?")[2] for line in server.lines()] == [
+            limit.rstrip("&"),
+            f"{limit}cursor=2",
+            f"{limit}cursor=3",
+        ]
+
+
+def test_a_mock_that_repeats_its_page_forever_is_an_error(run: Run, server: ApiProxy) -> None:
+    page = Planned(200, '{"jobs": [{"job_id": 1}], "next_cursor": "a"}')
+    server.plan(LIST, page, page, page)
+    server.plan(GET, *[Planned(200, '{"results": {}, "next_cursor": "a"}')] * 3)
+    listed, whole, ids = run(
+        """
+        const ids = [];
+        async function load() {
+          for await (const { job_id } of api.jobs()) ids.push(job_id);
+        }
+        return [await outcome(load()), await outcome(api.get(1)), ids];
+        """
+    )
+    assert listed == whole
+    assert (listed["name"], listed["message"]) == ("ApiError", "The API repeats a page.")
+    assert ids == [1]
+
+
+def test_a_parameter_that_is_null_is_left_out(run: Run, server: ApiProxy) -> None:
+    server.plan(LIST, EMPTY)
+    run("return api.list({ limit: null, cursor: undefined, signal: null, previous: null })")
+    assert server.lines() == [LIST]
+
+
+def test_the_fetch_option_is_called_as_a_function(run: Run, server: ApiProxy) -> None:
+    """A browser's own fetch throws if it is called as a method of another object."""
+    server.plan(LIST, EMPTY, EMPTY)
+    script = """
+        const calls = [];
+        function fetch(url, init) {
+          calls.push([this === undefined || this === globalThis, init.signal]);
+          return globalThis.fetch(url, init);
+        }
+        const api = jobsApi(url, () => "token", { fetch });
+        await api.list({ previous: await api.list() });
+        return calls.map(([asFunction, signal]) => [asFunction, signal.aborted]);
+    """
+    # The signal ends the body of the second response, which is not read.
+    assert run(script) == [[True, True]] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2020-01-01 12:00:00.123456789 UTC", "2020-01-01T12:00:00.123Z"),
+        ("2020-02-29 23:59:59 UTC", "2020-02-29T23:59:59.000Z"),
+        ("2020-01-01T12:00:00Z", "2020-01-01T12:00:00.000Z"),
+        ("2020-02-30 12:00:00.000000000 UTC", None),
+        ("2020-13-01 12:00:00.000000000 UTC", None),
+        ("2020-01-01 12:00:00.000000000 CET", None),
+        ("on 2020-01-01 12:00:00 UTC", None),
+        ("1", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_date_is_read_in_every_browser(text: str | None, expected: str | None, run: Run) -> None:
+    """Safari's Date takes only the form of the ECMAScript standard."""
+    script = f"""
+        const form = /^\\d{{4}}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d(\\.\\d{{3}})?Z$/;
+        const {{ Date }} = globalThis;
+        globalThis.Date = class extends Date {{
+          constructor(text) {{
+            super(form.test(text) ? text : NaN);
+          }}
+        }};
+        const date = jobDate({json.dumps(text)});
+        globalThis.Date = Date;
+        return date;
+    """
+    assert run(script) == expected
 
 
 def test_a_job_in_several_responses_is_put_together(run: Run, server: ApiProxy) -> None:
@@ -398,8 +551,22 @@ def test_the_package_is_three_files_and_a_module_wherever_it_is(project: Path) -
     package = project / "node_modules" / "jobs-api-client"
     assert {path.name for path in package.iterdir()} == {"api.d.ts", "api.js", "package.json"}
     # Newer versions of Node would find out what the package does not say.
-    node = f"{NODE} --no-experimental-detect-module --input-type=module"
-    shell(f"{node} --eval 'import {{ jobsApi }} from \"jobs-api-client\"'", project)
+    script = 'import("jobs-api-client").then(({ jobsApi }) => jobsApi("", () => ""))'
+    shell(f"{NODE} --no-experimental-detect-module --eval {shlex.quote(script)}", project)
+
+
+def test_the_package_has_the_documents_version() -> None:
+    package = json.loads((CLIENT / "package.json").read_text())
+    assert package["version"] == openapi.DOCUMENT["info"]["version"]
+
+
+@pytest.mark.skipif("CI" not in os.environ, reason="CI is not set: it downloads the linters, 40 MB")
+def test_the_package_passes_the_linters_of_packages(project: Path) -> None:
+    npm_exec = "npm exec --yes --package=publint@0.3.25 --package=@arethetypeswrong/cli@0.18.5"
+    # In a copy, in which packing writes.
+    lint = "cp -r node_modules/jobs-api-client linted && publint --strict linted"
+    lint += " && attw --pack linted --profile esm-only"
+    shell(f"{npm_exec} --call {shlex.quote(lint)}", project)
 
 
 def test_the_types_are_those_of_the_code(project: Path) -> None:
