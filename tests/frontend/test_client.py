@@ -580,11 +580,12 @@ def test_the_types_are_those_of_the_code(project: Path) -> None:
 
 CONSUMER = """
 import type { components, paths } from "./jobs-api";
-import { ApiError, jobsApi } from "jobs-api-client";
+import { ApiError, jobDate, jobsApi } from "jobs-api-client";
+import type { JobStatus, JobsApi, KnownStatus } from "jobs-api-client";
 
 type Schemas = components["schemas"];
 type Same<One, Other> = [One, Other] extends [Other, One] ? true : false;
-const api = jobsApi("https://api.example.com", async () => "token");
+const api: JobsApi = jobsApi("https://api.example.com", async () => "token", { fetch });
 type Response<Route extends keyof typeof api> = Awaited<ReturnType<(typeof api)[Route]>>;
 
 // What api.js says of its responses is what the document says.
@@ -592,6 +593,9 @@ export const list: Same<Omit<Response<"list">, "etag">, Schemas["JobList"]> = tr
 type WholeJob = Omit<Schemas["WholeJob"], "next_cursor">;
 export const whole: Same<Omit<Response<"get">, "etag">, WholeJob> = true;
 export const url: Same<Response<"objectUrl">, Schemas["ObjectUrl"]> = true;
+export const status: Same<KnownStatus, Schemas["KnownStatus"]> = true;
+
+export const statuses: JobStatus[] = ["success", "processing_40%", "one of tomorrow"];
 
 export const query: paths["/jobs/get-object-url"]["get"]["parameters"]["query"] = {
   "job-id": 1,
@@ -605,11 +609,13 @@ export async function use(): Promise<string> {
   const { jobs, next_cursor } = await api.list({ limit: 20 });
   // With exactOptionalPropertyTypes too.
   await api.list({ cursor: next_cursor, signal: AbortSignal.timeout(1000) });
+  await api.list({ limit: null, cursor: null, previous: null, signal: null });
+  const date: Date | null = jobDate(jobs[0].date);
   try {
     const job = await api.get(jobs[0].job_id);
     // @ts-expect-error a job may have no name
     const name: string = job.job_info.job_name;
-    return name + job.results["a.png"].full + (await api.objectUrl(1, "a.png")).url;
+    return name + date + job.results["a.png"].full + (await api.objectUrl(1, "a.png")).url;
   } catch (error) {
     await api.delete(1);
     return error instanceof ApiError ? error.message : "";
