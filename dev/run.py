@@ -92,6 +92,7 @@ def serve(port: int, folder: Path) -> None:
             show(f"page: {page_url}", f"reference: {page_url}{REFERENCE}")
             show(
                 "\nFor a frontend's .env:",
+                f"JOBS_API_URL={url}",
                 f"COGNITO_ENDPOINT={aws.endpoint}",
                 f"COGNITO_REGION={REGION}",
                 f"COGNITO_USER_POOL_ID={pool.arn.rpartition('/')[2]}",

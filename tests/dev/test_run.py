@@ -52,7 +52,7 @@ def test_it_serves_what_it_says_and_ends_with_all_that_it_started() -> None:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://127.0.0.1:{port + 1}") as page:
             assert b"<title>Jobs</title>" in page.read()
-        variables = dict(line.split("=", 1) for line in lines if line.startswith("COGNITO_"))
+        variables = dict(re.findall("^([A-Z_]+)=(.+)$", "\n".join(lines), re.MULTILINE))
         started = children(process.pid)
         assert len(started) == 2
         for _ in range(20):
@@ -70,6 +70,7 @@ def test_it_serves_what_it_says_and_ends_with_all_that_it_started() -> None:
     assert url.startswith(f'{{"url":"http://127.0.0.1:{port + 2}/')
     assert "X-Amz-Expires=360&" in url
     assert variables == {
+        "JOBS_API_URL": f"http://127.0.0.1:{port}",
         "COGNITO_ENDPOINT": f"http://127.0.0.1:{port + 2}",
         "COGNITO_REGION": "eu-central-1",
         # The same in each run.
