@@ -315,6 +315,20 @@ def test_a_request_that_stalls_ends_and_one_that_keeps_arriving_does_not(
     assert counts == [1, 2, 3, 4, 5, 1, 2, 3, 4]
 
 
+def test_nothing_keeps_the_process_after_a_response(run: Run) -> None:
+    script = """
+        let stream;
+        const body = new ReadableStream({ start: (controller) => (stream = controller) });
+        const response = Object.assign(new Response('{"jobs": []}'), { clone: () => ({ body }) });
+        await jobsApi(url, () => "token", { fetch: async () => response }).list();
+        // The copy, which shows that the body arrives, is behind.
+        stream.enqueue(new Uint8Array(1));
+        await new Promise(setImmediate);
+        return process.getActiveResourcesInfo().filter((name) => name === "Timeout");
+    """
+    assert run(script) == []
+
+
 def test_an_error_has_what_the_response_says(run: Run, server: ApiProxy) -> None:
     body = '{"message": "No.", "affected_query_parameter": "job-id: number"}'
     server.plan(GET, Planned(404, body, {"X-Request-Id": "r1"}), Planned(200, "<html>"))
