@@ -1,4 +1,4 @@
-import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
 import type { WholeJob } from "jobs-api-client";
 import { api } from "./amplify";
 
@@ -22,13 +22,5 @@ export function useJob(jobId: number) {
       return api.get(jobId, { include: "object-urls", previous, signal });
     },
     refetchInterval: ({ state }) => (state.data?.job_info.finished === false ? 3000 : false),
-  });
-}
-
-export function useDeleteJob() {
-  const client = useQueryClient();
-  return useMutation({
-    mutationFn: (jobId: number) => api.delete(jobId),
-    onSuccess: () => client.invalidateQueries({ queryKey: ["jobs"] }),
   });
 }
