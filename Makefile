@@ -20,7 +20,7 @@ ifneq ($(shell $(BIN)/python -c 'print(open("$(INSTALLED)").read() or "$(abspath
 CLEAR := $(if $(wildcard $(INSTALLED)),--clear)
 endif
 
-.PHONY: run test mutants soak bench package golden deploy audit pins secrets
+.PHONY: run test mutants soak bench package golden deploy verify audit pins secrets
 
 run: $(INSTALLED)
 	@$(BIN)/python -E -m dev.run
@@ -91,6 +91,10 @@ deploy: package
 	$$sam --version || { echo "There is no sam in the PATH, and uvx could not install it. Install the AWS SAM CLI, and run make deploy again." >&2; exit 1; }; \
 	region=$${REGION:-$$AWS_REGION}; \
 	$$sam deploy $${STACK:+--stack-name "$$STACK" --s3-prefix "$$STACK"} $${region:+--region "$$region"} $(if $(PARAMETERS),--parameter-overrides "$(PARAMETERS)")
+
+# Proves the stack STACK in REGION, by temporary users and their jobs.
+verify: $(INSTALLED)
+	@$(BIN)/python -m dev.verify
 
 $(INSTALLED): requirements.txt requirements-dev.txt
 	@echo "Making the virtual environment $(VENV) ..."

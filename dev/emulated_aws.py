@@ -198,8 +198,8 @@ def create_pool(cognito: Any) -> Pool:
     return Pool(pool["Arn"], client["ClientId"])
 
 
-def create_user(cognito: Any, pool: Pool, email: str) -> str:
-    """A user who can log in with PASSWORD; their id (the claim sub)."""
+def create_user(cognito: Any, pool: Pool, email: str, password: str = PASSWORD) -> str:
+    """A user who can log in with the password; their id (the claim sub)."""
     pool_id = pool.arn.rpartition("/")[2]
     user = cognito.admin_create_user(
         UserPoolId=pool_id,
@@ -208,17 +208,17 @@ def create_user(cognito: Any, pool: Pool, email: str) -> str:
         MessageAction="SUPPRESS",
     )["User"]
     cognito.admin_set_user_password(
-        UserPoolId=pool_id, Username=email, Password=PASSWORD, Permanent=True
+        UserPoolId=pool_id, Username=email, Password=password, Permanent=True
     )
     return next(str(a["Value"]) for a in user["Attributes"] if a["Name"] == "sub")
 
 
-def log_in(cognito: Any, pool: Pool, email: str) -> dict[str, str]:
+def log_in(cognito: Any, pool: Pool, email: str, password: str = PASSWORD) -> dict[str, str]:
     """The user's tokens: IdToken, AccessToken, RefreshToken."""
     response = cognito.initiate_auth(
         ClientId=pool.client_id,
         AuthFlow="USER_PASSWORD_AUTH",
-        AuthParameters={"USERNAME": email, "PASSWORD": PASSWORD},
+        AuthParameters={"USERNAME": email, "PASSWORD": password},
     )
     tokens: dict[str, str] = response["AuthenticationResult"]
     return tokens

@@ -1,0 +1,69 @@
+"""The packaged stack, deployed by CloudFormation onto the emulated AWS."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dev.emulated_aws import EmulatedAws, create_bucket
+
+STACK = "jobs-api"
+
+
+def deploy_stack(aws: EmulatedAws, build: Path, origin: str, kind: str) -> dict[str, str]:
+    """Create or update the stack by CloudFormation, as `sam deploy` does; its outputs."""
+    s3, cloudformation = aws.client("s3"), aws.client("cloudformation")
+    if kind == "create":
+        create_bucket(s3, "code")
+    s3.upload_file(str(build / "deployment.zip"), "code", "deployment.zip")
+    template = yaml.safe_load((build / "template.yaml").read_text())
+    template["Resources"]["APIHandler"]["Properties"]["CodeUri"] = "s3://code/deployment.zip"
+    getattr(cloudformation, f"{kind}_stack")(
+        StackName=STACK,
+        TemplateBody=json.dumps(template),
+        Parameters=[{"ParameterKey": "AllowedOrigin", "ParameterValue": origin}],
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+    )
+    waiter = cloudformation.get_waiter(f"stack_{kind}_complete")
+    waiter.wait(StackName=STACK, WaiterConfig={"Delay": 1})
+    [stack] = cloudformation.describe_stacks(StackName=STACK)["Stacks"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    set_responses(aws.client("apigateway"), outputs["RestAPIId"], template, origin)
+    return outputs
+
+
+def set_responses(gateway: Any, api: str, template: Any, origin: str) -> None:
+    """Set the template's gateway responses and preflights, on which ministack has no effect."""
+    template = json.loads(json.dumps(template).replace("${AllowedOrigin}", origin))
+
+    def resolved(parameters: dict[str, Any], prefix: str = "") -> dict[str, str]:
+        return {
+            prefix + name: value["Fn::Sub"] if isinstance(value, dict) else value
+            for name, value in parameters.items()
+        }
+
+    properties = template["Resources"]["RestAPI"]["Properties"]
+    for kind, response in properties["GatewayResponses"].items():
+        gateway.put_gateway_response(
+            restApiId=api,
+            responseType=kind,
+            responseParameters=resolved(
+                response["ResponseParameters"]["Headers"], "gatewayresponse.header."
+            ),
+            responseTemplates=response["ResponseTemplates"],
+            **({"statusCode": str(response["StatusCode"])} if "StatusCode" in response else {}),
+        )
+    ids = {each["path"]: each["id"] for each in gateway.get_resources(restApiId=api)["items"]}
+    for path, methods in properties["DefinitionBody"]["paths"].items():
+        integration = methods["options"]["x-amazon-apigateway-integration"]
+        parameters = resolved(integration["responses"]["default"]["responseParameters"])
+        where = {
+            "restApiId": api,
+            "resourceId": ids[path],
+            "httpMethod": "OPTIONS",
+            "statusCode": "200",
+        }
+        gateway.put_method_response(**where, responseParameters=dict.fromkeys(parameters, False))
+        gateway.put_integration_response(**where, responseParameters=parameters)
+    gateway.create_deployment(restApiId=api, stageName="api")
