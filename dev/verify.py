@@ -81,24 +81,31 @@ def verify(stack: Stack) -> int:
     # A request that Ctrl-C cuts off could still make something, after all has been removed.
     signal.pthread_sigmask(signal.SIG_BLOCK, run.STOPPED_BY)
     run.show("Making two temporary users with jobs and files ...")
+    with temporary_users(stack) as case:
+        return sum(not passes(case, number, name) for number, name in enumerate(CHECKS))
+
+
+@contextmanager
+def temporary_users(stack: Stack) -> Iterator[Case]:
+    """Two users with their jobs. Raises ConfigError, or botocore's exceptions."""
     with ExitStack() as made:
         users = []
         for jobs in (ALICES, BOBS):
             email = f"verify-{secrets.token_hex(8)}@example.com"
             made.callback(remove_user, stack, email)
             users.append(make_user(stack, email, jobs))
-        case = Case(stack, *users)
-        return sum(not passes(case, number, name) for number, name in enumerate(CHECKS))
+        yield Case(stack, *users)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Ctrl-C raises KeyboardInterrupt here, also if it came before."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, run.STOPPED_BY)
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_BLOCK, run.STOPPED_BY)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def passes(case: Case, number: int, name: str) -> bool:
@@ -121,7 +128,7 @@ def passes(case: Case, number: int, name: str) -> bool:
 
 
 def make_user(stack: Stack, email: str, jobs: dict[int, demo.Job]) -> User:
-    """A user with these jobs. Raises ConfigError, or botocore's exceptions."""
+    """A user with these jobs, logged in."""
     password = f"{secrets.token_urlsafe(24)}-Aa1"
     user_id = create_user(stack.cognito, stack.pool, email, password)
     for job_id, job in jobs.items():

@@ -1,0 +1,278 @@
+"""The checks of `make verify` on an API with a fault each. tests/stack has the command itself."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import jwt
+import pytest
+import urllib3
+
+from dev import checks
+from dev.checks import CHECKS, Case, FailedError, Stack
+from dev.emulated_aws import BUCKET, TABLE, Pool
+from dev.package import ROOT
+from dev.verify import temporary_users
+from tests.support.running_api import Running
+from tests.support.servers import Handler, serving
+
+
+@dataclass
+class Exchange:
+    """A request on its way to the API, and its response on the way back."""
+
+    case: Case
+    method: str
+    path: str
+    token: str
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+Fault = Callable[[Exchange], None]
+
+
+@dataclass
+class Broken:
+    """What an API with a fault does to a request before, to its response, and in AWS after it."""
+
+    before: Fault | None = None
+    after: Fault | None = None
+    forward: bool = True
+
+
+def token(accepted: Callable[[Exchange], bool]) -> Broken:
+    """A token that should be refused is accepted."""
+
+    def after(exchange: Exchange) -> None:
+        if exchange.status == 401 and accepted(exchange):
+            exchange.status = 200
+
+    return Broken(after=after)
+
+
+def header(status: int, name: str, value: str = "") -> Broken:
+    """Responses of this status have no such header, or another value in it."""
+
+    def after(exchange: Exchange) -> None:
+        if exchange.status == status:
+            exchange.headers.pop(name)
+            exchange.headers |= {name: value} if value else {}
+
+    return Broken(after=after)
+
+
+def body(pattern: bytes, by: bytes) -> Broken:
+    """The bodies have another text."""
+
+    def after(exchange: Exchange) -> None:
+        exchange.body = re.sub(pattern, by, exchange.body)
+
+    return Broken(after=after)
+
+
+def status(right: int, wrong: int) -> Broken:
+    """Another status, and an empty object as the body."""
+
+    def after(exchange: Exchange) -> None:
+        if exchange.status == right:
+            exchange.status, exchange.body = wrong, b"{}"
+
+    return Broken(after=after)
+
+
+def as_alice(exchange: Exchange) -> None:
+    exchange.token = exchange.case.alice.tokens["IdToken"]
+
+
+def as_the_owner(exchange: Exchange) -> None:
+    if "job-id=2" in exchange.path and "object-uuid" not in exchange.path:
+        exchange.token = exchange.case.bob.tokens["IdToken"]
+
+
+def sign_as_the_owner(exchange: Exchange) -> None:
+    if "object-uuid" in exchange.path:
+        exchange.token = exchange.case.bob.tokens["IdToken"]
+
+
+def delete_as_the_owner(exchange: Exchange) -> None:
+    if "job-id=2" in exchange.path and exchange.method == "DELETE":
+        exchange.token = exchange.case.bob.tokens["IdToken"]
+
+
+def without_download_as(exchange: Exchange) -> None:
+    exchange.path = exchange.path.partition("&download-as")[0]
+
+
+def ok(exchange: Exchange) -> None:
+    exchange.status, exchange.body = 200, b'{"message":"Ok"}'
+
+
+def leave_upload(exchange: Exchange) -> None:
+    key = f"{exchange.case.alice.id}/1/late.mov"
+    exchange.case.stack.bucket.Object(key).initiate_multipart_upload()
+
+
+def leave_delete_marker(exchange: Exchange) -> None:
+    exchange.case.stack.bucket.Object(f"{exchange.case.alice.id}/1/DONE").delete()
+
+
+def leave_entry(exchange: Exchange) -> None:
+    exchange.case.stack.table.put_item(Item={"userId": exchange.case.alice.id, "jobId": 1})
+
+
+def delete_without_slash(exchange: Exchange) -> None:
+    prefix = f"{exchange.case.alice.id}/1"
+    exchange.case.stack.bucket.object_versions.filter(Prefix=prefix).delete()
+
+
+ALLOWED, EXPOSED = "Access-Control-Allow-Origin", "Access-Control-Expose-Headers"
+FAULTS = [
+    (checks.no_token, token(lambda e: not e.token), "/jobs/list without a token: 200"),
+    (checks.no_token, body(b"Unauthorized", b"No"), "without a token: {'message': 'No'}"),
+    (checks.bad_token, token(lambda e: e.token == "garbage"), "with garbage: 200"),
+    (
+        checks.bad_token,
+        token(lambda e: e.token == e.case.alice.tokens["AccessToken"]),
+        "/jobs/list with an access token: 200",
+    ),
+    (
+        checks.bad_token,
+        token(lambda e: len(e.token) > 9 and e.token != e.case.alice.tokens["AccessToken"]),
+        "/jobs/list signed by another key: 200",
+    ),
+    (checks.headers_of_401, header(401, ALLOWED), f"{ALLOWED}: None"),
+    (checks.headers_of_401, header(401, "X-Request-Id"), "X-Request-Id is there: False"),
+    (checks.preflight, header(200, ALLOWED, "http://a"), "the origin: 'http://a'"),
+    (checks.preflight, header(200, "Access-Control-Allow-Methods", "GET"), "the methods: ['GET']"),
+    (
+        checks.preflight,
+        header(200, "Access-Control-Allow-Headers", "a"),
+        "the missing headers: ['Authorization', 'If-None-Match']",
+    ),
+    (checks.headers_of_200, header(200, "Vary"), "Vary: None"),
+    (checks.headers_of_200, header(200, EXPOSED, "ETag"), f"{EXPOSED}: 'ETag'"),
+    (checks.whole_list, body(b'"job_id":11,', b'"job_id":1,'), "the list: [(1, "),
+    (checks.whole_list, Broken(before=as_alice), "the list: [(11, 'Waiting', 'queued'), (10, "),
+    (checks.pages, body(b'"job_id":10,', b'"job_id":11,'), "the pages: [11, 11, 1]"),
+    (checks.pages, status(400, 200), "another user's cursor: 200"),
+    (checks.not_modified, status(304, 200), "/jobs/list: (200, "),
+    (checks.not_modified, header(304, "Vary"), "Vary: None"),
+    (checks.results, body(b'"results":{.*?}}', b'"results":{}'), "the results' names: []"),
+    (checks.results, body(b"Signature=..", b"Signature="), "the status of a result (full): 403"),
+    (
+        checks.results,
+        body(b'("object_urls".*?Signature=)..', rb"\1"),
+        "the status of an object: 403",
+    ),
+    (checks.download, Broken(before=without_download_as), "the kind: 'None'"),
+    (checks.download, body(b"K%25C3%25B6ln", b"Koeln"), "the status of the download: 403"),
+    (checks.other_users, Broken(before=as_the_owner), "the status: 200 instead of 404"),
+    (checks.other_users, Broken(before=sign_as_the_owner), "the file is hidden: False"),
+    (checks.delete, Broken(after=ok, forward=False), "versions left: "),
+]
+# On users of their own, since they change what is there.
+DESTRUCTIVE_FAULTS = [
+    (checks.other_users, Broken(before=delete_as_the_owner), "Bob's files: "),
+    (checks.delete, Broken(after=leave_upload), "uploads left: 1"),
+    (checks.delete, Broken(after=leave_delete_marker), "versions left: 1"),
+    (checks.delete, Broken(after=leave_entry), "jobs left: [1, 10"),
+    (checks.delete, Broken(after=delete_without_slash), "job 10's files: (0, "),
+]
+
+
+@pytest.fixture(scope="module")
+def stack(running: Running) -> Stack:
+    claims = jwt.decode(running.tokens["IdToken"], options={"verify_signature": False})
+    aws = running.aws
+    return Stack(
+        running.url,
+        "*",
+        Pool(running.pool_arn, claims["aud"]),
+        aws.client("cognito-idp"),
+        aws.session.resource("dynamodb", endpoint_url=aws.endpoint).Table(TABLE),
+        aws.session.resource("s3", endpoint_url=aws.endpoint).Bucket(BUCKET),
+    )
+
+
+@pytest.fixture(scope="module")
+def case(stack: Stack) -> Iterator[Case]:
+    with temporary_users(stack) as case:
+        yield case
+
+
+def expect_failure(check: Callable[[Case], None], broken: Broken, message: str, case: Case) -> None:
+    class Proxy(Handler):
+        def respond(self) -> None:
+            sent = dict(self.headers.items())
+            exchange = Exchange(case, self.command, self.path, sent.pop("Authorization", ""))
+            if broken.before:
+                broken.before(exchange)
+            if broken.forward:
+                url = case.stack.url + exchange.path
+                sent |= {"Authorization": exchange.token} if exchange.token else {}
+                got = urllib3.request(exchange.method, url, headers=sent, retries=False)
+                kept = {k: v for k, v in got.headers.items() if k not in ("Content-Length", "Date")}
+                exchange.status, exchange.headers, exchange.body = got.status, kept, got.data
+            if broken.after:
+                broken.after(exchange)
+            self.send(exchange.status, exchange.body, exchange.headers)
+
+    with serving(Proxy) as url, pytest.raises(FailedError, match=re.escape(message)):
+        check(case._replace(stack=case.stack._replace(url=url)))
+
+
+@pytest.mark.parametrize(("check", "broken", "message"), FAULTS)
+def test_a_check_fails_for_its_fault(
+    check: Callable[[Case], None], broken: Broken, message: str, case: Case
+) -> None:
+    expect_failure(check, broken, message, case)
+
+
+@pytest.mark.parametrize(("check", "broken", "message"), DESTRUCTIVE_FAULTS)
+def test_a_check_fails_for_what_is_wrongly_deleted_or_left(
+    check: Callable[[Case], None], broken: Broken, message: str, stack: Stack
+) -> None:
+    with temporary_users(stack) as case:
+        expect_failure(check, broken, message, case)
+    assert stack.job_ids(case.alice.id) == stack.versions(f"{case.alice.id}/") == []
+    assert stack.uploads(f"{case.alice.id}/") == []
+
+
+def test_every_check_has_a_fault() -> None:
+    assert {check for check, _, _ in FAULTS} == set(CHECKS.values())
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({}, "You must specify a region. Check"),
+        ({"REGION": "eu-central-1"}, "Unable to locate credentials. Check"),
+        (
+            {
+                "REGION": "eu-central-1",
+                "AWS_ACCESS_KEY_ID": "a",
+                "AWS_SECRET_ACCESS_KEY": "b",
+                "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+            },
+            'Could not connect to the endpoint URL: "http://127.0.0.1:9/". Check',
+        ),
+    ],
+    ids=["region", "credentials", "endpoint"],
+)
+def test_it_says_in_a_line_what_is_missing(environ: dict[str, str], message: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dev.verify"],
+        cwd=ROOT,
+        env={"AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nonexistent", **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert message in line
+    assert line.endswith("the region: make verify REGION=eu-central-1")
