@@ -246,7 +246,7 @@ def test_the_aws_commands_do_what_is_said_of_them(tmp_path: Path) -> None:
 
 
 def test_the_readmes_commands_start_the_api_and_get_a_response_like_the_one_that_it_shows() -> None:
-    run, _, curl = documented_commands(ROOT / "README.md")
+    run, _, curl, *_ = documented_commands(ROOT / "README.md")
     port = free_port()
     process = subprocess.Popen(
         [*shlex.split(run), *environment(sys.prefix)],

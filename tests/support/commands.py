@@ -40,6 +40,12 @@ def inline_commands(document: Path) -> list[str]:
     return re.findall(r"`((?:aws|chalice|make|npx|rm|sam|\.venv/bin/\w+) [^`\s]+ [^`]+)`", text)
 
 
+def blocks(document: Path, heading: str) -> list[str]:
+    """The fenced blocks without a language below a heading, up to the next one."""
+    section = document.read_text().split(f"\n{heading}\n", 1)[1].split("\n#", 1)[0]
+    return re.findall("^```\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+
+
 def environment(folder: Path | str) -> list[str]:
     """Arguments of make: this virtual environment, even if the Makefile did not make it."""
     # The Makefile's own is relative to the checkout, whose path may have a space.
