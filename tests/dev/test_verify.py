@@ -10,11 +10,12 @@ import jwt
 import pytest
 import urllib3
 
+from chalicelib.errors import ConfigError
 from dev import checks
 from dev.checks import CHECKS, Case, FailedError, Stack
 from dev.emulated_aws import BUCKET, TABLE, Pool
 from dev.package import ROOT
-from dev.verify import temporary_users
+from dev.verify import make_user, remove_user, temporary_users
 from tests.support.running_api import Running
 from tests.support.servers import Handler, serving
 
@@ -250,6 +251,16 @@ def test_a_check_fails_for_what_is_wrongly_deleted_or_left(
         expect_failure(check, broken, message, case)
     assert stack.job_ids(case.alice.id) == stack.versions(f"{case.alice.id}/") == []
     assert stack.uploads(f"{case.alice.id}/") == []
+
+
+def test_it_says_whose_data_it_could_not_remove(stack: Stack, running: Running) -> None:
+    email = "kept@example.com"
+    make_user(stack, email, {})
+    dynamodb = running.aws.session.resource("dynamodb", endpoint_url=running.aws.endpoint)
+    message = f"temporary user {email} could not be removed: .*ResourceNotFound.* Delete"
+    with pytest.raises(ConfigError, match=message):
+        remove_user(stack._replace(table=dynamodb.Table("gone")), email)
+    remove_user(stack, email)
 
 
 def test_every_check_has_a_fault() -> None:

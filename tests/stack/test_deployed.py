@@ -160,10 +160,16 @@ def test_ctrl_c_in_a_terminal_removes_all_that_was_made(moment: str, stack: Depl
     assert stack.everything() == before
 
 
-def test_verify_says_in_a_line_that_there_is_no_such_stack(stack: Deployed) -> None:
-    status, lines = make_verify("STACK=nope")
-    message = "There is no stack nope in eu-central-1: make verify STACK=… REGION=…"
-    assert (status, lines[0]) == (2, message)
+def test_verify_says_in_a_line_that_it_needs_a_stack_of_this_project(stack: Deployed) -> None:
+    template = '{"Resources": {"Logs": {"Type": "AWS::Logs::LogGroup"}}}'
+    stack.aws.client("cloudformation").create_stack(StackName="other", TemplateBody=template)
+    for name, message in {
+        "nope": "There is no stack nope in eu-central-1: make verify STACK=… REGION=…",
+        "other": "The stack other is not one of make deploy, or not complete: it has no "
+        "'EndpointURL'.",
+    }.items():
+        status, lines = make_verify(f"STACK={name}")
+        assert (status, lines[0]) == (2, message)
 
 
 def test_an_expired_token_gets_401(stack: Deployed) -> None:
