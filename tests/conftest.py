@@ -24,9 +24,8 @@ from dev.emulated_aws import (
     create_table,
     ignore_shell,
 )
-from tests.support import openapi
-from tests.support.events import ENVIRON, Context, Invoke, Response, lambda_event
-from tests.support.lambda_instance import SOAK
+from tests.support.events import ENVIRON, SECONDS, Invoke, Response, lambda_event
+from tests.support.lambda_instance import SOAK, handle
 from tests.support.moto_aws import Aws
 from tests.support.running_api import running as running
 
@@ -80,13 +79,8 @@ def log() -> Iterator[list[dict[str, Any]]]:
 def invoke(app: Chalice) -> Invoke:
     """Invokes the Lambda handler as API Gateway does."""
 
-    def invoke(*args: Any, seconds_left: float = 29, **kwargs: Any) -> Response:
-        response = app(lambda_event(*args, **kwargs), Context(seconds_left))
-        assert response["multiValueHeaders"] == {}
-        openapi.check(
-            args[0], args[1], response["statusCode"], response["headers"], response["body"].encode()
-        )
-        return Response(response["statusCode"], response["headers"], response["body"])
+    def invoke(*args: Any, seconds_left: float = SECONDS, **kwargs: Any) -> Response:
+        return handle(app, lambda_event(*args, **kwargs), seconds_left)
 
     return invoke
 

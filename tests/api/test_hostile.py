@@ -1,7 +1,6 @@
 """Nobody gets in: hostile claims, parameters, headers, bytes; what one user learns of another."""
 
 import http.client
-import json
 import re
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from chalice.app import Chalice
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -20,8 +18,8 @@ from chalicelib.config import Settings
 from chalicelib.request import PARAMETERS
 from dev.emulated_aws import BUCKET, TABLE
 from tests.support import ROOT
-from tests.support.events import ALICE, BOB, ROUTES, Response, id_token_claims
-from tests.support.lambda_instance import SOAK, Invocation, check_response, invoke
+from tests.support.events import ALICE, BOB, ROUTES, Invoke, Response
+from tests.support.lambda_instance import FULL, SOAK, check_response
 from tests.support.moto_aws import Aws
 from tests.support.running_api import Running
 
@@ -168,11 +166,11 @@ def test_no_parameter_or_header_leads_beyond_the_callers_own(
     path: str,
     query: dict[str, list[str]],
     headers: dict[str, str],
-    app: Chalice,
+    invoke: Invoke,
     requests: Requests,
 ) -> None:
     requests.clear()
-    response = invoke(app, Invocation(path, GOOD_QUERY | query, ALICE, headers=headers))
+    response = invoke(ROUTES[path], path, GOOD_QUERY | query, headers=headers)
     assert response.status < 500
     check_reach(response, ALICE, requests)
     # A 415 names the content type, as JSON; no other refusal repeats what was sent.
@@ -183,10 +181,10 @@ def test_no_parameter_or_header_leads_beyond_the_callers_own(
 @hostile
 @given(path=PATHS, claims=CLAIMS, headers=HEADERS)
 def test_no_claims_but_an_id_tokens_reach_anything(
-    path: str, claims: Any, headers: dict[str, str], app: Chalice, requests: Requests
+    path: str, claims: Any, headers: dict[str, str], invoke: Invoke, requests: Requests
 ) -> None:
     requests.clear()
-    response = invoke(app, Invocation(path, GOOD_QUERY, claims=claims, headers=headers))
+    response = invoke(ROUTES[path], path, GOOD_QUERY, claims=claims, headers=headers, user=None)
     if response.status in (401, 415):  # a DELETE of another content type is refused before
         assert requests == []
         return
@@ -194,15 +192,6 @@ def test_no_claims_but_an_id_tokens_reach_anything(
     assert claims["token_use"] == "id"
     assert re.fullmatch(r"[A-Za-z0-9_:-]{1,128}", claims["sub"])
     check_reach(response, claims["sub"], requests)
-
-
-@pytest.mark.parametrize("path", ROUTES)
-@pytest.mark.parametrize("sub", ["..", ".", "", "a/b", f"{ALICE}/10", "*", "a\\b", "a%2Fb", "a b"])
-def test_no_sub_that_could_be_a_path_reaches_anything(
-    path: str, sub: str, app: Chalice, requests: Requests
-) -> None:
-    response = invoke(app, Invocation(path, GOOD_QUERY, claims=id_token_claims(sub)))
-    assert (response.status, requests) == (401, [])
 
 
 def raw_response(running: Running, method: str, target: str, headers: dict[str, bytes]) -> Response:
@@ -243,9 +232,7 @@ def test_no_bytes_on_the_wire_get_an_unclean_response(
     token = bearer + running.tokens["IdToken"].encode()
     headers = {"Authorization": token, "If-None-Match": tag}
     response = raw_response(running, ROUTES[path], f"{path}?job-id=1&{query}", headers)
-    sent = ("Server", "Date", "Content-Length")
-    contract = {name: value for name, value in response.headers.items() if name not in sent}
-    check_response(response.status, contract, response.body)
+    check_response(ROUTES[path], path, response)
     assert response.status < 500
     assert (response.status == 401) == (bearer in (b"bearer ", b"Bearer  "))
 
@@ -267,109 +254,10 @@ def test_schemathesis_finds_nothing(running: Running, tmp_path: Path) -> None:
         *(document, "--url", running.url),
         *("--header", f"Authorization: {running.tokens['IdToken']}"),
         *("--exclude-checks", "positive_data_acceptance"),
-        *("--max-examples", "300" if SOAK else "30"),
+        *("--max-examples", "300" if SOAK else "30" if FULL else "10"),
         *("--phases", "examples,coverage,fuzzing", "--no-color", "--warnings", "off"),
         *([] if SOAK else ["--seed", "1"]),
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert "Tested: 4" in done.stdout
-
-
-# --- Isolation
-
-
-def every_request(job_id: int) -> list[Invocation]:
-    query = {"job-id": job_id}
-    return [
-        Invocation("/jobs/get", query),
-        Invocation("/jobs/get", query, headers={"If-None-Match": "*"}),
-        Invocation("/jobs/get-object-url", query | {"object-uuid": "a.png"}),
-        Invocation("/jobs/delete", query),
-    ]
-
-
-@pytest.fixture
-def both(emulated: Aws, credentials: None, one_window: None) -> None:
-    """Alice and Bob with a job each, which the other has not: 1 and 2; and both have 3 and 4."""
-    for user, other, job_ids in ((ALICE, BOB, (1, 3, 4)), (BOB, ALICE, (2, 3, 4))):
-        for job_id in job_ids:
-            names = {f"{user}-{n}.png": "x.png" for n in range(3)}
-            item = {"status": "success", "jobName": user, "objectUuidNames": names}
-            emulated.put_job(user, job_id, **item, filesPath=f"{other}/{job_id}/")
-            emulated.put_objects(f"{user}/{job_id}/a.png", f"{user}/{job_id}/results/a.png.json")
-
-
-@pytest.mark.parametrize(("caller", "others_job"), [(ALICE, 2), (BOB, 1), (None, 1), (None, 2)])
-def test_no_response_tells_another_users_job_from_a_missing_one(
-    caller: str | None, others_job: int, app: Chalice, emulated: Aws, both: None
-) -> None:
-    """By status, headers, body: all is alike but the job id that the caller has sent."""
-    missing_job = 7
-    files_before = emulated.versions()
-    entries_before = emulated.table.scan()["Items"]
-    for theirs, missing in zip(every_request(others_job), every_request(missing_job), strict=True):
-        got, expected = (
-            invoke(app, request._replace(user=caller)) for request in (theirs, missing)
-        )
-        assert (got.status, got.headers) == (expected.status, expected.headers)
-        assert got.status == 401 if caller is None else got.status in (200, 404)
-        if "url" in got.json:
-            # The signature covers the key, so it differs.
-            got, expected = (
-                Response(a.status, a.headers, re.sub(r"(?<=Signature=)\w+", "", a.body))
-                for a in (got, expected)
-            )
-            key = f"{caller}/{others_job}/".encode().decode()
-            assert key in got.body
-            expected = expected._replace(
-                body=expected.body.replace(f"{caller}/{missing_job}/", key)
-            )
-        assert got.body == expected.body
-    assert emulated.versions() == files_before
-    assert emulated.table.scan()["Items"] == entries_before
-
-
-@pytest.mark.parametrize(("owner", "thief"), [(ALICE, BOB), (BOB, ALICE), (ALICE, None)])
-def test_cursors_and_tags_of_one_user_are_worth_nothing_to_another(
-    owner: str, thief: str | None, app: Chalice, both: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        # A page of one row.
-        patch.setattr("chalicelib.paging.MAX_BYTES_OF_ROWS", 1)
-        for request in (Invocation("/jobs/list"), Invocation("/jobs/get", {"job-id": 3})):
-            cursor = invoke(app, request._replace(user=owner)).json["next_cursor"]
-            for elsewhere in (
-                request._replace(user=thief),
-                Invocation("/jobs/get", {"job-id": 4}, owner),
-                Invocation("/jobs/get", {"job-id": 3, "include": "object-urls"}, owner),
-            ):
-                stolen, made_up = (
-                    invoke(app, elsewhere._replace(query={**elsewhere.query, "cursor": sent}))
-                    for sent in (cursor, "AAAA")
-                )
-                assert stolen == made_up
-                assert stolen.status == (400 if elsewhere.user else 401)
-
-    their_job = 1 if owner == ALICE else 2
-    for path, query in (("/jobs/list", {}), ("/jobs/get", {"job-id": 3})):
-        tag = invoke(app, Invocation(path, query, owner)).headers["ETag"]
-        headers = {"If-None-Match": tag}
-        assert invoke(app, Invocation(path, query, owner, headers=headers)).status == 304
-        got = invoke(app, Invocation(path, query, thief, headers=headers))
-        assert got == invoke(app, Invocation(path, query, thief))
-        assert got.status == (401 if thief is None else 200)
-    tag = invoke(app, Invocation("/jobs/get", {"job-id": their_job}, owner)).headers["ETag"]
-    got = invoke(
-        app, Invocation("/jobs/get", {"job-id": their_job}, thief, headers={"If-None-Match": tag})
-    )
-    assert got == invoke(app, Invocation("/jobs/get", {"job-id": 7}, thief))
-
-
-@pytest.mark.parametrize(("caller", "other"), [(ALICE, BOB), (BOB, ALICE)])
-def test_no_response_holds_anything_of_another_user(
-    caller: str, other: str, app: Chalice, both: None
-) -> None:
-    for request in [Invocation("/jobs/list"), *every_request(3)[::2], *every_request(2)[:1]]:
-        response = invoke(app, request._replace(user=caller))
-        assert other not in json.dumps([response.headers, response.body])

@@ -37,10 +37,6 @@ def scripted_server(*responses: Scripted) -> Iterator[ScriptedServer]:
     forgotten_until = 0.0
 
     class Scripts(Handler):
-        def setup(self) -> None:
-            super().setup()
-            self.opened = time.monotonic()
-
         def respond(self) -> None:
             nonlocal forgotten_until
             self.read_body()

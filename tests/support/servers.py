@@ -1,6 +1,7 @@
 """The base of the fake servers: HTTP on a free port of 127.0.0.1."""
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +28,10 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # Headers and body are two writes: Nagle's algorithm would wait between them.
     disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        super().setup()
+        self.opened = time.monotonic()
 
     def respond(self) -> None:
         raise NotImplementedError

@@ -4,20 +4,17 @@ It refuses what S3 refuses, counts requests, and fails on demand: key by key, by
 limit of deletes a second, by responses that are late or never come.
 """
 
-import math
 import re
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count, islice
-from typing import Any, NamedTuple
+from itertools import count
+from typing import Any
 from urllib.parse import parse_qsl, quote_plus, unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
-
-from sortedcontainers import SortedDict
 
 from tests.support.servers import Handler, serving
 
@@ -25,19 +22,6 @@ NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 MOST_KEYS = 1_000
 Query = dict[str, str]
 Response = tuple[int, str]
-
-
-class Version(NamedTuple):
-    """A version of an object, or a delete marker; the id grows with its age."""
-
-    key: str
-    number: int
-    is_marker: bool
-
-    @property
-    def position(self) -> tuple[bytes, int]:
-        """S3 lists by the key's bytes, each key's newest version first."""
-        return self.key.encode(), -self.number
 
 
 class StrictS3:
@@ -52,9 +36,8 @@ class StrictS3:
 
     def __init__(self) -> None:
         self.url = ""
-        self.versions: dict[tuple[str, int], Version] = {}
-        # The same by their position in a listing.
-        self.order: Any = SortedDict()
+        # By key and number, which grows: "Version" or "DeleteMarker".
+        self.versions: dict[tuple[str, int], str] = {}
         self.uploads: dict[tuple[str, str], None] = {}
         self.entry = True
         # What was left when the entry was deleted: nothing, as the API promises.
@@ -64,7 +47,7 @@ class StrictS3:
         self.concurrent: set[frozenset[str]] = set()
         self._in_progress: list[str] = []
         self.key_errors: dict[str, Iterator[str]] = {}
-        self.failures: dict[str, deque[Any]] = {}
+        self.failures: dict[str, Iterator[Any]] = {}
         self.latency_seconds = 0.0
         self.page_size = MOST_KEYS
         self.deletes_a_second = 0.0
@@ -72,6 +55,7 @@ class StrictS3:
         self.on_abort: Callable[[tuple[str, str]], int] = self.abort
         # Requests on connections that are older get no response, as if a NAT had forgotten them.
         self.oldest_connection = 0.0
+        self.forgotten = 0
         self._tokens = 0.0
         self._refilled = time.monotonic()
         self._numbers = count(1)
@@ -82,24 +66,24 @@ class StrictS3:
     def put(self, *keys: str) -> None:
         """A new version of each key."""
         for key in keys:
-            self._put(key, is_marker=False)
+            self._put(key, "Version")
 
     def mark_deleted(self, key: str) -> None:
         """Put a delete marker."""
-        self._put(key, is_marker=True)
+        self._put(key, "DeleteMarker")
 
     def start_upload(self, key: str, upload_id: str = "upload") -> None:
         self.uploads[key, upload_id] = None
 
-    def complete_upload(self, key: str, upload_id: str = "upload") -> None:
-        del self.uploads[key, upload_id]
-        self.put(key)
+    def complete_upload(self, upload: tuple[str, str]) -> int:
+        """The status of an abort that comes too late."""
+        del self.uploads[upload]
+        self.put(upload[0])
+        return 404
 
     def below(self, prefix: str) -> list[str]:
         """The keys of all versions, delete markers and uploads below a prefix."""
-        keys = [version.key for version in self.versions.values()]
-        keys += [key for key, _ in self.uploads]
-        return sorted(key for key in keys if key.startswith(prefix))
+        return sorted(key for key, _ in (*self.versions, *self.uploads) if key.startswith(prefix))
 
     def counted(self) -> Counter[str]:
         """How many requests of each operation have come."""
@@ -140,8 +124,7 @@ class StrictS3:
         """What the request meets, which has just come; None for nothing."""
         with self._lock:
             self.requests.append(operation)
-            planned = self.failures.get(operation)
-            return planned.popleft() if planned else None
+            return next(self.failures.get(operation, iter(())), None)
 
     @contextmanager
     def in_progress(self, operation: str) -> Iterator[None]:
@@ -155,54 +138,48 @@ class StrictS3:
             with self._lock:
                 self._in_progress.remove(operation)
 
-    def _put(self, key: str, *, is_marker: bool) -> None:
+    def _put(self, key: str, tag: str) -> None:
         with self._lock:
-            version = Version(key, next(self._numbers), is_marker)
-            self.versions[key, version.number] = version
-            self.order[version.position] = version
+            self.versions[key, next(self._numbers)] = tag
 
     def _list_versions(self, query: Query) -> Response:
-        after: tuple[bytes, float] = (b"", 0)
-        if "key-marker" in query:
-            # Without a version, the page begins behind all versions of the key.
-            number = int(query.get("version-id-marker") or 0)
-            after = query["key-marker"].encode(), -number
-        after = max(after, (query["prefix"].encode(), -math.inf))
-        positions = self.order.irange(after, inclusive=(False, False))
-        found = [self.order[position] for position in islice(positions, self.page_size + 1)]
-        found = [version for version in found if version.key.startswith(query["prefix"])]
-        page, more = found[: self.page_size], len(found) > self.page_size
-        entries = "".join(
-            f"<{tag}><Key>{listed(version.key, query)}</Key><VersionId>{version.number}</VersionId>"
-            f"<IsLatest>{str(self._is_latest(version)).lower()}</IsLatest>"
+        # Without a version, the page begins behind all versions of the key.
+        after = position(query.get("key-marker", ""), int(query.get("version-id-marker") or 0))
+        found = [each for each in self.versions if each[0].startswith(query["prefix"])]
+        found.sort(key=lambda each: position(*each))
+        newest = dict(reversed(found))
+        rest = [each for each in found if position(*each) > after]
+        entries = [
+            f"<{tag}><Key>{listed(key, query)}</Key><VersionId>{number}</VersionId>"
+            f"<IsLatest>{str(newest[key] == number).lower()}</IsLatest>"
             f"<LastModified>2026-01-01T12:00:00.000Z</LastModified>"
-            f"{'' if version.is_marker else '<Size>7</Size>'}</{tag}>"
-            for version in page
-            for tag in ["DeleteMarker" if version.is_marker else "Version"]
-        )
-        markers = ""
-        if more:
-            markers = (
-                f"<NextKeyMarker>{listed(page[-1].key, query)}</NextKeyMarker>"
-                f"<NextVersionIdMarker>{page[-1].number}</NextVersionIdMarker>"
-            )
-        return listing("ListVersionsResult", query, more, markers + entries)
+            f"{'<Size>7</Size>' if tag == 'Version' else ''}</{tag}>"
+            for key, number in rest[: self.page_size]
+            for tag in [self.versions[key, number]]
+        ]
+        return self._listing("ListVersionsResult", "VersionId", query, rest, entries)
 
     def _list_uploads(self, query: Query) -> Response:
         after = (query.get("key-marker", ""), query.get("upload-id-marker", ""))
-        found = sorted(u for u in self.uploads if u[0].startswith(query["prefix"]) and u > after)
-        page, more = found[: self.page_size], len(found) > self.page_size
-        entries = "".join(
+        rest = sorted(u for u in self.uploads if u[0].startswith(query["prefix"]) and u > after)
+        entries = [
             f"<Upload><Key>{listed(key, query)}</Key><UploadId>{upload_id}</UploadId></Upload>"
-            for key, upload_id in page
-        )
-        markers = ""
+            for key, upload_id in rest[: self.page_size]
+        ]
+        return self._listing("ListMultipartUploadsResult", "UploadId", query, rest, entries)
+
+    def _listing(
+        self, result: str, id_name: str, query: Query, rest: Sequence[Any], entries: list[str]
+    ) -> Response:
+        """A page of what is listed, with markers if there is more."""
+        content = "<EncodingType>url</EncodingType>" if "encoding-type" in query else ""
+        more = len(rest) > self.page_size
         if more:
-            markers = (
-                f"<NextKeyMarker>{listed(page[-1][0], query)}</NextKeyMarker>"
-                f"<NextUploadIdMarker>{page[-1][1]}</NextUploadIdMarker>"
-            )
-        return listing("ListMultipartUploadsResult", query, more, markers + entries)
+            key, id_ = rest[self.page_size - 1]
+            content += f"<NextKeyMarker>{listed(key, query)}</NextKeyMarker>"
+            content += f"<Next{id_name}Marker>{id_}</Next{id_name}Marker>"
+        content += f"<IsTruncated>{str(more).lower()}</IsTruncated>" + "".join(entries)
+        return 200, f'<{result} xmlns="{NAMESPACE}">{content}</{result}>'
 
     def _delete_objects(self, body: bytes) -> Response:
         try:
@@ -241,14 +218,8 @@ class StrictS3:
             return "SlowDown"
         if not version_id:
             self.mark_deleted(key)
-        version = self.versions.pop((key, int(version_id or 0)), None)
-        if version:
-            del self.order[version.position]
+        self.versions.pop((key, int(version_id or 0)), None)
         return ""
-
-    def _is_latest(self, version: Version) -> bool:
-        newest = self.order.bisect_left((version.key.encode(), -math.inf))
-        return bool(self.order.peekitem(newest)[1] is version)
 
     def _takes(self, deletes: int) -> bool:
         """Whether the limit of deletes a second allows as many now."""
@@ -267,17 +238,16 @@ def error(status: int, code: str) -> Response:
     return status, f"<Error><Code>{code}</Code><Message>m</Message></Error>"
 
 
+def position(key: str, number: int) -> tuple[bytes, int]:
+    """S3 lists by the key's bytes, each key's newest version first."""
+    return key.encode(), -number
+
+
 def listed(key: str, query: Query) -> str:
     """A key in a listing. XML has no way to say some, unless the client wants them encoded."""
     if query.get("encoding-type") == "url":
         return quote_plus(key, safe="/*")
     return re.sub(r"[\x00-\x1f]", lambda match: f"&#{ord(match[0])};", escape(key))
-
-
-def listing(result: str, query: Query, more: bool, content: str) -> Response:
-    encoding = "<EncodingType>url</EncodingType>" if "encoding-type" in query else ""
-    truncated = f"<IsTruncated>{str(more).lower()}</IsTruncated>"
-    return 200, f'<{result} xmlns="{NAMESPACE}">{encoding}{truncated}{content}</{result}>'
 
 
 def operation_of(method: str, query: Iterable[str], target: str) -> str:
@@ -300,12 +270,9 @@ def strict_s3() -> Iterator[StrictS3]:
     s3 = StrictS3()
 
     class Strict(Handler):
-        def setup(self) -> None:
-            super().setup()
-            self.opened = time.monotonic()
-
         def respond(self) -> None:
             if self.opened < s3.oldest_connection:
+                s3.forgotten += 1
                 self.wait()
             body = self.read_body()
             url = urlsplit(self.path)
