@@ -128,12 +128,6 @@ def db(emulated: Aws, settings: Settings, credentials: None) -> Any:
 
 
 @pytest.fixture
-def s3(emulated: Aws, settings: Settings, credentials: None) -> Any:
-    """The API's own S3, on moto."""
-    return aws.Client("s3", settings, lambda: 29)
-
-
-@pytest.fixture
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, ENVIRON[name])

@@ -132,10 +132,19 @@ def test_a_failure_that_stays_is_a_503_after_four_attempts_with_growing_pauses(
 
 
 @pytest.mark.parametrize(
-    "code", ["AccessDeniedException", "ResourceNotFoundException", "ValidationException"]
+    ("code", "message"),
+    [
+        ("AccessDeniedException", ""),
+        ("ResourceNotFoundException", ""),
+        ("ValidationException", ""),
+        ("InvalidSignatureException", "The request signature we calculated does"),
+    ],
 )
-def test_an_error_that_no_retry_would_mend_is_raised_at_once(code: str, connect: Connect) -> None:
-    with scripted_server(error(400, code)) as server, pytest.raises(ClientError, match=code):
+def test_an_error_that_no_retry_would_mend_is_raised_at_once(
+    code: str, message: str, connect: Connect
+) -> None:
+    refused = error(400, code, message)
+    with scripted_server(refused) as server, pytest.raises(ClientError, match=code):
         get_item(connect(server.url))
     assert len(server.requests) == 1
 
@@ -166,13 +175,6 @@ def test_a_request_that_is_refused_because_of_its_time_is_sent_once_more(
     assert len(server.requests) == 2
 
 
-def test_a_request_whose_signature_is_wrong_is_not_sent_again(connect: Connect) -> None:
-    refused = error(400, "InvalidSignatureException", "The request signature we calculated does")
-    with scripted_server(refused) as server, pytest.raises(ClientError, match="Invalid"):
-        get_item(connect(server.url))
-    assert len(server.requests) == 1
-
-
 def test_botocores_retry_tables_are_covered() -> None:
     """By code or by status; what is not covered is named here, with the reason."""
     table = json.loads((Path(botocore.__file__).parent / "data" / "_retry.json").read_text())
@@ -191,6 +193,10 @@ def test_botocores_retry_tables_are_covered() -> None:
             if "service_error_code" not in response and "http_status_code" in response:
                 status = response["http_status_code"]
                 assert aws.is_transient(client_error(status, "Whatever")), status
+    # What the service's documents name in addition.
+    codes |= {"InternalError", "LimitExceededException", "OperationAborted"}
+    codes |= {"ReplicatedWriteConflictException", "RequestTimeoutException", "ThrottledException"}
+    codes |= {"TooManyRequests", "TransactionConflictException"}
     not_ours = {
         "": "the rule is one of a status, or of DynamoDB's checksum",
         "EC2ThrottledException": "EC2's own; Lambda raises it, DynamoDB and S3 do not",
@@ -200,26 +206,6 @@ def test_botocores_retry_tables_are_covered() -> None:
         assert aws.is_transient(client_error(409, code)), code
     for status in TransientRetryableChecker._TRANSIENT_STATUS_CODES:
         assert aws.is_transient(client_error(status, "Whatever"))
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "OperationAborted",
-        "TooManyRequests",
-        "ThrottledException",
-        "RequestTimeoutException",
-        "TransactionConflictException",
-        "ReplicatedWriteConflictException",
-        "TransactionInProgressException",
-        "LimitExceededException",
-        "InternalError",
-    ],
-)
-def test_a_transient_code_is_retried_with_any_status(code: str, connect: Connect) -> None:
-    with scripted_server(error(400, code), error(409, code), OK) as server:
-        get_item(connect(server.url))
-    assert len(server.requests) == 3
 
 
 def client_error(status: int, code: str) -> ClientError:
@@ -235,15 +221,18 @@ def test_a_slow_response_of_s3_is_waited_for(connect: Connect) -> None:
     assert len(server.requests) == 1
 
 
-def test_dynamodb_on_a_forgotten_connection_is_given_up_early(connect: Connect) -> None:
+def test_dynamodb_on_a_forgotten_connection_is_given_up_early(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(aws.FIRST_READ_SECONDS, "dynamodb", 0.5)
     started = time.monotonic()
     # The second time, the connection of the first retry is forgotten as well.
     with scripted_server(Scripted(HANG), OK, Scripted(HANG), OK) as server:
         for _ in range(2):
             assert get_item(connect(server.url))["Item"]
     assert len(server.requests) == 4
-    # Two seconds each, and what a busy machine takes.
-    assert time.monotonic() - started < 9
+    # The next time-out would be one of ten seconds.
+    assert time.monotonic() - started < 8
 
 
 @pytest.mark.parametrize(
@@ -272,19 +261,11 @@ def test_no_request_is_started_with_too_little_time_left(connect: Connect) -> No
         get_item(connect(server.url, lambda: 1.5))
 
 
-def test_an_attempt_that_hangs_ends_before_the_time_is_over(connect: Connect) -> None:
-    started = time.monotonic()
-    with scripted_server(Scripted(HANG)) as server, pytest.raises(ApiError, match="busy"):
-        get_item(connect(server.url, lambda: 4 - (time.monotonic() - started)))
-    assert server.requests
-    assert time.monotonic() - started < 4
-
-
 def test_a_server_that_cannot_be_reached_is_a_503(connect: Connect) -> None:
     with scripted_server(OK) as server:
         url = server.url
     with pytest.raises(ApiError, match="busy"):
-        get_item(connect(url))
+        get_item(connect(url, attempts=1))
 
 
 def test_a_server_that_accepts_no_connection_is_given_up_after_a_second(connect: Connect) -> None:

@@ -89,6 +89,13 @@ def test_a_key_of_any_characters_is_deleted(name: str, delete: Delete, s3: Stric
     assert delete().status == 200
 
 
+def test_an_upload_is_aborted_even_if_its_key_is_not_encoded(delete: Delete, s3: StrictS3) -> None:
+    """S3 encodes keys on request; moto does not."""
+    s3.encodes_keys = False
+    s3.start_upload(f"{PREFIX}a b+c%41é.mov")
+    assert delete(seconds=3).status == 200
+
+
 def test_keys_beyond_xml_cost_one_request_each_and_the_others_one_a_batch(
     delete: Delete, s3: StrictS3
 ) -> None:
@@ -113,14 +120,15 @@ def test_a_transient_error_of_a_key_is_retried_within_the_request(
     assert s3.counted()["DeleteObjects"] == 4
 
 
-def test_the_entry_is_deleted_however_often_dynamodb_throttles(
-    delete: Delete, s3: StrictS3, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("operation", ["DeleteObjects", "DeleteItem"])
+def test_a_delete_ends_well_however_often_its_requests_are_throttled(
+    operation: str, delete: Delete, s3: StrictS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(aws, "MAX_PAUSE_SECONDS", 0.01)
     s3.put(f"{PREFIX}a.png")
-    s3.failures["DeleteItem"] = iter([(503, "ServiceUnavailable")] * 12)
+    s3.failures[operation] = iter([(503, "ServiceUnavailable")] * 12)
     assert delete().status == 200
-    assert s3.counted()["DeleteItem"] == 13
+    assert s3.counted()[operation] == 13
 
 
 def test_each_throttled_request_doubles_the_pause_and_each_other_one_halves_it(
@@ -165,14 +173,12 @@ def test_a_transient_error_that_stays_ends_with_503_when_the_time_is_over(
     assert delete().status == 200
 
 
-@pytest.mark.parametrize("whole_requests", [False, True], ids=["keys", "requests"])
 def test_one_request_deletes_many_objects_at_the_pace_that_s3_takes(
-    whole_requests: bool, delete: Delete, s3: StrictS3
+    delete: Delete, s3: StrictS3
 ) -> None:
     """The number of requests is bounded although S3 refuses most of them."""
     objects, s3.deletes_a_second, max_requests = THROTTLED
     s3.put(*(f"{PREFIX}{number}" for number in range(objects)))
-    s3.throttles_whole_requests = whole_requests
     assert delete(max_requests=max_requests).status == 200
 
 
@@ -298,6 +304,14 @@ def test_forgotten_connections_cost_a_delete_one_time_out(
         assert delete(max_requests=60).status == 200
     # The first two listings are concurrent, then S3 has new connections. DynamoDB has its own.
     assert 1 <= s3.forgotten <= 3
+
+
+def test_an_error_without_a_version_id_is_of_an_object_without_versions() -> None:
+    errors = [{"Key": "a.png", "Code": "InternalError"}]
+    s3 = SimpleNamespace(delete_objects=lambda **_: {"Errors": errors})
+    batch = [("a.png", "null"), ("b.png", "null")]
+    found = deletion.Deletion(s3, "b", "p", {}, lambda: 29).delete_batch(batch)
+    assert found == {("a.png", "null"): "InternalError"}
 
 
 NOT_A_LISTING = [

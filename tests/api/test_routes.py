@@ -25,6 +25,7 @@ from tests.support.events import (
     id_token_claims,
     lambda_event,
 )
+from tests.support.lambda_instance import HEADERS, check_response
 from tests.support.moto_aws import Aws
 from tests.support.scripted_server import Scripted, scripted_server
 
@@ -37,13 +38,6 @@ ROUTES = [
 each_route = pytest.mark.parametrize(
     ("method", "path", "query"), ROUTES, ids=[path for _, path, _ in ROUTES]
 )
-CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Headers": "Authorization,Content-Type,If-None-Match,X-Amz-Date,"
-    "X-Amz-Security-Token,X-Api-Key",
-    "Access-Control-Expose-Headers": "ETag,Retry-After,X-Request-Id",
-    "Access-Control-Max-Age": "600",
-}
 NAMES = {"b.png": "Grüße.png", "a.png": "東京.png", "broken.png": "x.png"}
 
 
@@ -68,14 +62,18 @@ def put_finished_job(emulated: Aws, job_id: int = 1, **attributes: Any) -> None:
     )
 
 
-def check_headers(response: Response, cache_control: str = "no-store") -> None:
-    for name, value in CORS.items():
-        assert response.headers[name] == value
-    assert response.headers["Content-Type"] == "application/json"
-    assert response.headers["X-Request-Id"] == "5b6e0a1c-request-id"
-    assert response.headers["Cache-Control"] == cache_control
-    assert response.headers["Vary"] == "Authorization"
-    assert response.headers["X-Content-Type-Options"] == "nosniff"
+def pages(invoke: Invoke, path: str, query: dict[str, Any]) -> list[Response]:
+    """All pages, each of which fits Lambda's response."""
+    found = [invoke("GET", path, query)]
+    while cursor := found[-1].json.get("next_cursor"):
+        found.append(invoke("GET", path, query | {"cursor": cursor}))
+        assert len(found) < 100, "paging does not end"
+    assert all(escaped_bytes(page.body) <= 6_000_000 for page in found)
+    return found
+
+
+def escaped_bytes(body: str) -> int:
+    return len(json.dumps(body))
 
 
 # --- Who calls
@@ -85,6 +83,7 @@ def check_headers(response: Response, cache_control: str = "no-store") -> None:
 @pytest.mark.parametrize(
     "claims",
     [
+        None,
         {},
         [],
         "claims",
@@ -92,10 +91,7 @@ def check_headers(response: Response, cache_control: str = "no-store") -> None:
         {**id_token_claims(ALICE), "token_use": "access"},
         {**id_token_claims(ALICE), "token_use": ["id"]},
         {"sub": ALICE},
-        id_token_claims(""),
-        id_token_claims(f"{ALICE}/1"),
-        id_token_claims(f"{ALICE}\n"),
-        id_token_claims("ünïcode"),
+        *map(id_token_claims, ("", "..", "*", "a b", f"{ALICE}/1", f"{ALICE}\n", "ünïcode")),
         id_token_claims("x" * 129),
         {"sub": None, "token_use": "id"},
         {"sub": [ALICE], "token_use": "id"},
@@ -105,14 +101,7 @@ def check_headers(response: Response, cache_control: str = "no-store") -> None:
 def test_claims_that_are_not_of_an_id_token_of_a_valid_user_get_401(
     method: str, path: str, query: dict[str, str], claims: Any, invoke: Invoke
 ) -> None:
-    response = invoke(method, path, query, claims=claims)
-    assert (response.status, response.json) == (401, {"message": "Unauthorized"})
-    check_headers(response)
-
-
-@each_route
-def test_no_claims_get_401(method: str, path: str, query: dict[str, str], invoke: Invoke) -> None:
-    response = invoke(method, path, query, user=None)
+    response = invoke(method, path, query, user=None, claims=claims)
     assert (response.status, response.json) == (401, {"message": "Unauthorized"})
 
 
@@ -125,8 +114,9 @@ def test_a_user_id_may_hold_a_colon_a_dash_and_an_underscore(emulated: Aws, invo
 # --- Parameters
 
 
-def refused(parameter: str, message: str) -> dict[str, str]:
-    return {"message": message, "affected_query_parameter": parameter}
+def refused(parameter: str, message: str = "") -> dict[str, str]:
+    error = parameter_error(parameter, message)
+    return {"message": str(error), "affected_query_parameter": error.parameter}
 
 
 # Each parameter of each route.
@@ -148,16 +138,15 @@ def test_a_parameter_that_is_blank_or_missing_gets_400_unless_it_is_optional(
     emulated.put_job(ALICE, 1)
     others = {other: value for other, value in query.items() if other != name}
     blank = [{name: ""}, {name: " "}]
-    error = parameter_error(name)
+    message = ""
     if PARAMETERS[name].required:
-        error = parameter_error(name, f"The {name} query parameter is missing")
+        message = f"The {name} query parameter is missing"
         blank += [{}, {name.replace("-", "_"): ""}]
     else:
         assert invoke(method, path, others).status == 200
     for given in blank:
         response = invoke(method, path, others | given)
-        assert (response.status, response.json) == (400, refused(error.parameter, str(error)))
-        check_headers(response)
+        assert (response.status, response.json) == (400, refused(name, message))
 
 
 @each_parameter
@@ -171,36 +160,28 @@ def test_a_parameter_given_twice_or_in_both_spellings_gets_400(
         twice += [{name: "1", name.replace("-", "_"): "1"}]
     for given in twice:
         response = invoke(method, path, others | given)
-        expected = refused(f"{name}: {PARAMETERS[name].type}", message)
-        assert (response.status, response.json) == (400, expected)
+        assert (response.status, response.json) == (400, refused(name, message))
 
 
-@pytest.mark.parametrize(("method", "path", "query"), ROUTES[1:])
-@pytest.mark.parametrize(
-    "job_id",
-    [
-        "0",
-        "-1",
-        "+1",
-        "1.0",
-        "1e3",
-        "x",
-        "X1",
-        " 1",
-        "1 ",
-        "1\n",
-        "٣",
-        "²",
-        "9007199254740992",
-        "9" * 5000,
-    ],
-)
-def test_a_bad_job_id_gets_400(
-    method: str, path: str, query: dict[str, str], job_id: str, invoke: Invoke
+NOT_NUMBERS = ["0", "-1", "+1", "1.0", "1e3", "x", "X1", " 1", "1 ", "1\n", "٣", "²"]
+NOT_OBJECTS = ["../2/a.png", "results/a.png.json", "a/b", "a\\b", "/", ".", "..", "a.png\n"]
+BAD_VALUES = {
+    "job-id": [*NOT_NUMBERS, "9007199254740992", "9" * 5000],
+    "object-uuid": [*NOT_OBJECTS, "a\0b", "a\x7fb", "a\x85b", "\ud800", "x" * 256],
+    "limit": [*NOT_NUMBERS, "1001"],
+    "cursor": ["x", "A" * 40],
+    "download-as": ["\t\n", "x" * 1025],
+    "include": ["object_urls", "object-urls,results", "Object-Urls"],
+}
+
+
+@each_parameter
+def test_a_bad_value_of_a_parameter_gets_400(
+    name: str, method: str, path: str, query: dict[str, str], invoke: Invoke
 ) -> None:
-    response = invoke(method, path, query | {"job-id": job_id})
-    expected = "job-id must be a whole number from 1 to 9007199254740991"
-    assert (response.status, response.json) == (400, refused("job-id: number", expected))
+    for value in BAD_VALUES[name]:
+        response = invoke(method, path, query | {name: value})
+        assert (response.status, response.json) == (400, refused(name))
 
 
 @pytest.mark.parametrize("job_id", ["1", "0001", "0" * 5000 + "1"])
@@ -210,41 +191,6 @@ def test_a_job_id_may_be_spelt_both_ways_and_have_leading_zeros(
 ) -> None:
     emulated.put_job(ALICE, 1)
     assert invoke("GET", "/jobs/get", {spelling: job_id}).json["job_info"]["job_id"] == 1
-
-
-def test_the_largest_job_id_is_what_javascript_holds_exactly(emulated: Aws, invoke: Invoke) -> None:
-    largest = 2**53 - 1
-    emulated.put_job(ALICE, largest)
-    response = invoke("GET", "/jobs/get", {"job-id": str(largest)})
-    assert response.json["job_info"]["job_id"] == largest
-    assert invoke("GET", "/jobs/list").json["jobs"][0]["job_id"] == largest
-    assert invoke("DELETE", "/jobs/delete", {"job-id": str(largest)}).status == 200
-    assert emulated.table.scan()["Count"] == 0
-
-
-@pytest.mark.parametrize(
-    "object_uuid",
-    [
-        "../2/a.png",
-        "results/a.png.json",
-        "a/b",
-        "a\\b",
-        "/",
-        ".",
-        "..",
-        "a.png\n",
-        "a\0b",
-        "a\x7fb",
-        "a\x85b",
-        "\ud800",
-        "x" * 256,
-    ],
-)
-def test_a_bad_object_uuid_gets_400(object_uuid: str, invoke: Invoke) -> None:
-    response = invoke("GET", "/jobs/get-object-url", {"job-id": "1", "object-uuid": object_uuid})
-    assert response.status == 400
-    assert response.json["affected_query_parameter"] == "object-uuid: string"
-    assert "object-uuid must be" in response.json["message"]
 
 
 @pytest.mark.parametrize(
@@ -268,21 +214,6 @@ def test_an_object_uuid_is_any_name_that_a_writer_can_have_stored(
     query = {"job-id": "1", "object_uuid": object_uuid}
     url = urlsplit(invoke("GET", "/jobs/get-object-url", query).json["url"])
     assert unquote(url.path) == f"/{ALICE}/1/{object_uuid}"
-
-
-@pytest.mark.parametrize("limit", ["0", "1001", "-1", "x", "1.5", "٣"])
-def test_a_bad_limit_gets_400(limit: str, invoke: Invoke) -> None:
-    response = invoke("GET", "/jobs/list", {"limit": limit})
-    expected = refused("limit: number", "limit must be a whole number from 1 to 1000")
-    assert (response.status, response.json) == (400, expected)
-
-
-@pytest.mark.parametrize("include", ["object_urls", "object-urls,results", "Object-Urls"])
-def test_a_bad_include_gets_400(include: str, emulated: Aws, invoke: Invoke) -> None:
-    emulated.put_job(ALICE, 1)
-    response = invoke("GET", "/jobs/get", {"job-id": "1", "include": include})
-    expected = refused("include: string", "include must be object-urls")
-    assert (response.status, response.json) == (400, expected)
 
 
 @pytest.mark.parametrize(
@@ -311,14 +242,6 @@ def test_a_file_name_is_made_one_that_file_systems_take(
     [disposition] = parse_qs(url.query)["response-content-disposition"]
     assert unquote(disposition.partition("filename*=UTF-8''")[2]) == saved_as
     assert len(saved_as.encode()) <= 240
-
-
-@pytest.mark.parametrize("file_name", ["\t\n", "x" * 1025])
-def test_a_bad_file_name_gets_400(file_name: str, invoke: Invoke) -> None:
-    query = {"job-id": "1", "object-uuid": "a.png", "download-as": file_name}
-    response = invoke("GET", "/jobs/get-object-url", query)
-    assert response.status == 400
-    assert response.json["affected_query_parameter"] == "download-as: string"
 
 
 @each_route
@@ -355,20 +278,25 @@ def test_the_list_is_the_callers_newest_first(emulated: Aws, invoke: Invoke) -> 
         "finished": True,
     }
     assert list(response.json) == ["jobs"]
-    check_headers(response, "private, no-cache")
 
 
-def test_paging_gives_every_job_once(emulated: Aws, invoke: Invoke) -> None:
-    for job_id in range(1, 6):
-        emulated.put_job(ALICE, job_id)
-    seen, query = [], {"limit": "2"}
-    while True:
-        response = invoke("GET", "/jobs/list", query).json
-        seen.append([job["job_id"] for job in response["jobs"]])
-        if "next_cursor" not in response:
-            break
-        query["cursor"] = response["next_cursor"]
-    assert seen == [[5, 4], [3, 2], [1]]
+@pytest.mark.parametrize("index", ["byDate", ""])
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 6, 7, 1000])
+def test_pages_of_any_limit_give_every_job_once_and_end(
+    limit: int,
+    index: str,
+    emulated: Aws,
+    invoke: Invoke,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.settings", settings._replace(job_list_index=index))
+    for job_id in range(1, 7):
+        # Two jobs of one date: the position needs both sort keys.
+        emulated.put_job(ALICE, job_id, date=f"2026-{job_id // 2}")
+    found = [page.json["jobs"] for page in pages(invoke, "/jobs/list", {"limit": limit})]
+    assert sorted(job["job_id"] for jobs in found for job in jobs) == [1, 2, 3, 4, 5, 6]
+    assert [len(jobs) for jobs in found[:-1]] == [limit] * ((6 - 1) // limit)
 
 
 def test_a_limit_is_a_limit_of_what_is_read(
@@ -392,19 +320,13 @@ def test_a_cursor_is_good_for_its_caller_and_route_only(emulated: Aws, invoke: I
         for job_id in (1, 2):
             emulated.put_job(user, job_id)
     cursor = invoke("GET", "/jobs/list", {"limit": "1"}).json["next_cursor"]
-    expected = refused(
-        "cursor: string", "cursor must be the next_cursor of a response to the same request"
-    )
     for path, query, user in (
         ("/jobs/list", {}, BOB),
         ("/jobs/get", {"job-id": "1"}, ALICE),
         ("/jobs/get", {"job-id": "1"}, BOB),
     ):
         response = invoke("GET", path, query | {"cursor": cursor}, user=user)
-        assert (response.status, response.json) == (400, expected)
-    for made_up in ("", "x", cursor[:-1], cursor + "A"):
-        response = invoke("GET", "/jobs/list", {"cursor": made_up})
-        assert (response.status, response.json) == (400, expected)
+        assert (response.status, response.json) == (400, refused("cursor"))
     assert invoke("GET", "/jobs/list", {"cursor": cursor}).status == 200
 
 
@@ -441,17 +363,8 @@ def test_a_list_from_the_table_continues_after_a_job_without_a_date(
     monkeypatch.setattr("app.settings", settings._replace(job_list_index=""))
     for item in ({"jobId": 1}, {"jobId": 2}, {"jobId": 3, "date": "d" * 2_000}):
         emulated.table.put_item(Item={"userId": ALICE} | item)
-    seen: list[int] = []
-    query = {"limit": "1"}
-    while len(seen) < 3:
-        page = invoke("GET", "/jobs/list", query).json
-        seen += [job["job_id"] for job in page["jobs"]]
-        query["cursor"] = page.get("next_cursor", "")
-    assert seen == [3, 2, 1]
-
-
-def escaped_bytes(body: str) -> int:
-    return len(json.dumps(body))
+    found = pages(invoke, "/jobs/list", {"limit": "1"})
+    assert [job["job_id"] for page in found for job in page.json["jobs"]] == [3, 2, 1]
 
 
 def test_a_list_that_would_outgrow_lambdas_response_ends_early_and_goes_on(
@@ -461,19 +374,11 @@ def test_a_list_that_would_outgrow_lambdas_response_ends_early_and_goes_on(
         for job_id in range(1, 61):
             name = '"\\' * 15_000 + "é" * 2_000
             batch.put_item({"userId": ALICE, "jobId": job_id, "date": "d", "jobName": name})
-    seen: list[int] = []
-    sizes: list[int] = []
-    query: dict[str, str] = {}
-    while True:
-        response = invoke("GET", "/jobs/list", query)
-        seen += [job["job_id"] for job in response.json["jobs"]]
-        sizes.append(escaped_bytes(response.body))
-        if "next_cursor" not in response.json:
-            break
-        query["cursor"] = response.json["next_cursor"]
+    found = pages(invoke, "/jobs/list", {})
+    seen = [job["job_id"] for page in found for job in page.json["jobs"]]
     assert sorted(seen) == list(range(1, 61))
-    assert len(sizes) == 2
-    assert 5_800_000 < sizes[0] <= 6_000_000
+    assert len(found) == 2
+    assert escaped_bytes(found[0].body) > 5_800_000
 
 
 # --- GET /jobs/get
@@ -504,21 +409,24 @@ def test_a_job_comes_whole_with_urls_of_its_results(emulated: Aws, invoke: Invok
     for name, urls in response.json["results"].items():
         assert urlsplit(urls["full"]).path == f"/{ALICE}/1/results/{name}.json"
         assert urlsplit(urls["min"]).path == f"/{ALICE}/1/results/{name}.min.json"
-    check_headers(response, "private, no-cache")
 
 
-def test_a_job_that_is_not_finished_has_no_results(emulated: Aws, invoke: Invoke) -> None:
-    put_finished_job(emulated, status="processing_10%")
-    assert invoke("GET", "/jobs/get", {"job-id": "1"}).json["results"] == {}
-
-
-def test_another_users_job_is_404_like_a_missing_one(emulated: Aws, invoke: Invoke) -> None:
+@pytest.mark.parametrize(("method", "path", "query"), ROUTES[1:])
+def test_another_users_job_is_like_a_missing_one(
+    method: str, path: str, query: dict[str, str], emulated: Aws, invoke: Invoke
+) -> None:
     emulated.put_job(BOB, 1)
-    responses = [invoke("GET", "/jobs/get", {"job-id": job_id}) for job_id in ("1", "2")]
-    assert responses[0] == responses[1]
-    expected = refused("job-id: number", "The job does not exist")
-    assert (responses[0].status, responses[0].json) == (404, expected)
-    check_headers(responses[0])
+    emulated.put_objects(f"{BOB}/1/a.png")
+    theirs, missing = (invoke(method, path, query | {"job-id": id_}) for id_ in ("1", "2"))
+    assert (theirs.status, theirs.headers) == (missing.status, missing.headers)
+    # Alike but for the id that the caller has sent, and the signature over it.
+    bodies = [re.sub(rf"(?<={ALICE}/)\d|(?<=Signature=)\w+", "", a.body) for a in (theirs, missing)]
+    assert bodies[0] == bodies[1]
+    if path == "/jobs/get":
+        expected = refused("job-id", "The job does not exist")
+        assert (theirs.status, theirs.json) == (404, expected)
+    assert emulated.versions() == [f"{BOB}/1/a.png"]
+    assert emulated.table.scan()["Count"] == 1
 
 
 @pytest.mark.parametrize("status", ["uploading", "processing_10%", "success", "failed"])
@@ -546,23 +454,20 @@ def test_object_urls_and_results_page_together_by_name(
     names = thousand_files()
     failed = dict.fromkeys(list(names)[::3], "No image")
     put_finished_job(emulated, objectUuidNames=names, failedToProcess=failed)
-    results: list[str] = []
-    object_urls: list[str] = []
     query = {"job-id": "1", "include": "object-urls"}
-    while True:
-        response = invoke("GET", "/jobs/get", query)
-        assert escaped_bytes(response.body) <= 6_000_000
-        assert set(response.json["results"]) == set(response.json["object_urls"]) - set(failed)
-        results += response.json["results"]
-        object_urls += response.json["object_urls"]
-        if "next_cursor" not in response.json:
-            break
-        query["cursor"] = response.json["next_cursor"]
-    assert "cursor" in query
-    assert object_urls == sorted(names)
-    assert results == sorted(set(names) - set(failed))
-    # A cursor is bound to `include` too.
-    assert invoke("GET", "/jobs/get", {"job-id": "1", "cursor": query["cursor"]}).status == 400
+    found = pages(invoke, "/jobs/get", query)
+    assert len(found) > 1
+    for page in found:
+        assert set(page.json["results"]) == set(page.json["object_urls"]) - set(failed)
+    assert [name for page in found for name in page.json["object_urls"]] == sorted(names)
+    # A cursor is bound to `include`, the job and the caller too.
+    put_finished_job(emulated, 2)
+    emulated.put_job(BOB, 1)
+    cursor = {"cursor": found[0].json["next_cursor"]}
+    assert invoke("GET", "/jobs/get", query | cursor).status == 200
+    assert invoke("GET", "/jobs/get", {"job-id": "1"} | cursor).status == 400
+    assert invoke("GET", "/jobs/get", query | cursor | {"job-id": "2"}).status == 400
+    assert invoke("GET", "/jobs/get", query | cursor, user=BOB).status == 400
 
 
 def test_objects_without_results_are_no_reason_for_another_page(
@@ -587,42 +492,22 @@ def thousand_files() -> dict[str, str]:
     return {f"{number:08}-0000-4000-8000-000000000000.png": "scan.png" for number in range(1000)}
 
 
-def test_a_thousand_files_come_in_one_response_with_a_long_session_token(
-    emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("token", "count"),
+    [("IQoJb3JpZ2luX2Vj/+" * 83 + "abcd==", 1), ("x" * 4000, 2)],
+    ids=["one response", "too long for one"],
+)
+def test_a_thousand_files_come_in_one_response_if_it_fits(
+    token: str, count: int, emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "IQoJb3JpZ2luX2Vj/+" * 83 + "abcd==")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", token)
     names = thousand_files()
     put_finished_job(emulated, objectUuidNames=names, mediaLength=dict.fromkeys(names, 1))
-    response = invoke("GET", "/jobs/get", {"job-id": "1"})
-    assert len(response.json["results"]) == 1000
-    assert "next_cursor" not in response.json
-    assert escaped_bytes(response.body) <= 6_000_000
-
-
-def test_a_job_that_would_outgrow_lambdas_response_comes_in_parts(
-    emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "x" * 4000)
-    names = thousand_files()
-    put_finished_job(emulated, objectUuidNames=names)
-    seen: list[str] = []
-    sizes: list[int] = []
-    infos: list[Any] = []
-    query = {"job-id": "1"}
-    while True:
-        response = invoke("GET", "/jobs/get", query)
-        seen += response.json["results"]
-        sizes.append(escaped_bytes(response.body))
-        infos.append(response.json["job_info"])
-        if "next_cursor" not in response.json:
-            break
-        query["cursor"] = response.json["next_cursor"]
-    assert seen == sorted(names)
-    assert len(sizes) == 2
-    assert 5_900_000 < sizes[0] <= 6_000_000
-    assert infos[0] == infos[1]
-    emulated.put_job(ALICE, 2)
-    assert invoke("GET", "/jobs/get", query | {"job-id": "2"}).status == 400
+    found = pages(invoke, "/jobs/get", {"job-id": "1"})
+    assert [name for page in found for name in page.json["results"]] == sorted(names)
+    assert len(found) == count
+    assert found[-1].json["job_info"] == found[0].json["job_info"]
+    assert count == 1 or escaped_bytes(found[0].body) > 5_900_000
 
 
 # --- GET /jobs/get-object-url
@@ -631,10 +516,7 @@ def test_a_job_that_would_outgrow_lambdas_response_comes_in_parts(
 def test_an_object_url_is_composed_without_a_request_to_aws(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any) -> None:
-        raise AssertionError("a client was made")
-
-    monkeypatch.setattr("chalicelib.aws.botocore_client", refuse)
+    monkeypatch.setattr("chalicelib.aws.botocore_client", None)
     query = {"job-id": "7", "object-uuid": "a.png"}
     response = invoke("GET", "/jobs/get-object-url", query)
     url = urlsplit(response.json["url"])
@@ -642,41 +524,6 @@ def test_an_object_url_is_composed_without_a_request_to_aws(
     assert url.path == f"/{ALICE}/7/a.png"
     assert parse_qs(url.query)["X-Amz-Expires"] == ["3900"]
     assert "response-content-disposition" not in url.query
-    check_headers(response)
-
-
-def test_a_download_carries_its_file_name(invoke: Invoke) -> None:
-    query = {"job-id": "7", "object-uuid": "a.png", "download-as": "Grüße 東京.png"}
-    url = urlsplit(invoke("GET", "/jobs/get-object-url", query).json["url"])
-    assert parse_qs(url.query)["response-content-disposition"] == [
-        "attachment; filename=\"Gr__e __.png\"; filename*=UTF-8''"
-        "Gr%C3%BC%C3%9Fe%20%E6%9D%B1%E4%BA%AC.png"
-    ]
-
-
-# --- With what a writer may have stored
-
-
-def test_a_job_of_attributes_of_other_types_is_as_openapi_says(
-    emulated: Aws, invoke: Invoke
-) -> None:
-    """invoke() checks that: boto3 stores None as NULL."""
-    odd = {"a.png": None, "b.png": "Grüße.png", "c.png": 7}
-    put_finished_job(
-        emulated,
-        objectUuidNames=odd,
-        mediaLength=odd,
-        failedToProcess=["b.png", None],
-        contentLength=Decimal("-0.5"),
-        creditsSpent=Decimal("-2.5"),
-    )
-    job = invoke("GET", "/jobs/get", {"job-id": "1"}).json
-    assert job["job_info"]["object_uuid_names"] == odd | {"a.png": "a.png", "c.png": "c.png"}
-    assert job["job_info"]["media_length"] == {"c.png": 7}
-    assert job["job_info"]["failed_to_process"] == {"b.png": ""}
-    assert list(job["results"]) == ["a.png", "c.png"]
-    [listed] = invoke("GET", "/jobs/list").json["jobs"]
-    assert listed["total_size"] == job["job_info"]["total_size"] == 0
 
 
 # --- DELETE /jobs/delete
@@ -709,7 +556,6 @@ def test_delete_removes_the_entry_and_every_file_and_nothing_else(
     emulated.s3.create_multipart_upload(Bucket=BUCKET, Key=f"{ALICE}/1/b.png")
     response = invoke("DELETE", "/jobs/delete", {"job-id": "1"})
     assert (response.status, response.json) == (200, {"message": "Ok"})
-    check_headers(response)
     assert {key.rpartition("/")[0] for key in emulated.versions()} == {
         f"{user}/{job_id}{more}"
         for user, job_id in ((ALICE, 10), (BOB, 1))
@@ -729,28 +575,6 @@ def test_deleting_a_job_that_is_not_there_removes_files_left_behind(
     assert invoke("DELETE", "/jobs/delete", {"job-id": "1"}).status == 200
 
 
-def test_a_stub_that_came_back_is_shown_and_deleted(emulated: Aws, invoke: Invoke) -> None:
-    emulated.table.put_item(Item={"userId": ALICE, "jobId": 1, "status": "success"})
-    assert invoke("GET", "/jobs/get", {"job-id": "1"}).json["job_info"]["status"] == "success"
-    assert invoke("DELETE", "/jobs/delete", {"job-id": "1"}).status == 200
-    assert invoke("GET", "/jobs/get", {"job-id": "1"}).status == 404
-
-
-def test_files_go_before_the_entry(
-    emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """If S3 refuses to list them, the entry stays, so that the user can delete it again."""
-    emulated.put_job(ALICE, 1)
-    aws.botocore_client.cache_clear()
-    with scripted_server(Scripted(403)) as s3:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3.url)
-        response = invoke("DELETE", "/jobs/delete", {"job-id": "1"})
-    aws.botocore_client.cache_clear()
-    assert response.status == 500
-    check_headers(response)
-    assert emulated.table.scan()["Count"] == 1, "the entry went first"
-
-
 # --- Conditional requests
 
 
@@ -765,7 +589,6 @@ def test_a_matching_tag_gets_304_without_a_body(
         response = invoke(method, path, query, headers={"if-none-match": header})
         assert (response.status, response.body) == (304, "")
         assert response.headers["ETag"] == etag
-        check_headers(response, "private, no-cache")
     for header in ("", '"x"', etag.strip('"'), etag[:-2] + '"'):
         assert invoke(method, path, query, headers={"If-None-Match": header}).status == 200
 
@@ -809,33 +632,33 @@ def test_a_jobs_tag_and_urls_change_with_the_window_only(
     assert first[1] != next_window[1]
 
 
-def test_a_jobs_tag_changes_with_the_page_and_the_settings(
-    emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, settings: Settings
+def test_a_jobs_tag_changes_with_the_page(
+    emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_finished_job(emulated, failedToProcess={})
     monkeypatch.setattr("chalicelib.paging.MAX_BYTES_OF_ROWS", 1)
-    first = invoke("GET", "/jobs/get", {"job-id": "1"})
-    etag = first.headers["ETag"]
-    query = {"job-id": "1", "cursor": first.json["next_cursor"]}
-    second = invoke("GET", "/jobs/get", query, headers={"If-None-Match": etag})
-    assert (second.status, len(second.json["results"])) == (200, 1)
-    monkeypatch.setattr("app.settings", settings._replace(url_expiry_seconds=60))
-    response = invoke("GET", "/jobs/get", {"job-id": "1"}, headers={"If-None-Match": etag})
-    assert response.status == 200
+    first, second, *_ = pages(invoke, "/jobs/get", {"job-id": "1"})
+    assert first.headers["ETag"] != second.headers["ETag"]
 
 
-@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"])
-def test_a_jobs_tag_changes_with_the_credentials_that_sign_its_urls(
-    name: str, emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("changed", ["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "settings"])
+def test_a_jobs_tag_changes_with_what_signs_its_urls(
+    changed: str,
+    emulated: Aws,
+    invoke: Invoke,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
 ) -> None:
     """URLs end with the credentials that signed them: a 304 would keep the old ones."""
     put_finished_job(emulated)
     etag = invoke("GET", "/jobs/get", {"job-id": "1"}).headers["ETag"]
     assert invoke("GET", "/jobs/get", {"job-id": "1"}).headers["ETag"] == etag
-    monkeypatch.setenv(name, "ANOTHER")
+    if changed == "settings":
+        monkeypatch.setattr("app.settings", settings._replace(url_expiry_seconds=60))
+    else:
+        monkeypatch.setenv(changed, "ANOTHER")
     response = invoke("GET", "/jobs/get", {"job-id": "1"}, headers={"If-None-Match": etag})
-    assert response.status == 200
-    assert response.headers["ETag"] != etag
+    assert (response.status, response.headers["ETag"] != etag) == (200, True)
 
 
 # --- What Chalice refuses by itself
@@ -845,15 +668,6 @@ def test_a_wrong_method_gets_405_with_all_headers(invoke: Invoke) -> None:
     response = invoke("POST", "/jobs/list")
     assert (response.status, response.json) == (405, {"message": "Unsupported method: POST"})
     assert response.headers["Allow"] == "GET"
-    check_headers(response)
-
-
-def test_a_delete_of_another_content_type_gets_415_with_all_headers(invoke: Invoke) -> None:
-    headers = {"Content-Type": "text/plain"}
-    response = invoke("DELETE", "/jobs/delete", {"job-id": "1"}, headers=headers)
-    assert response.status == 415
-    assert response.json == {"message": "Unsupported media type: text/plain"}
-    check_headers(response)
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "image/png", "", "x/y;charset=z"])
@@ -890,11 +704,10 @@ def test_an_event_that_is_not_a_request_gets_400_and_one_log_line(
 ) -> None:
     response = app(event, Context(29))
     response = Response(response["statusCode"], response["headers"], response["body"])
-    assert (response.status, response.json) == (
-        400,
-        {"message": "The event is not a request of this API"},
-    )
-    check_headers(response)
+    check_response("GET", "unknown", response)
+    assert response.headers.items() >= HEADERS.items()
+    assert response.status == 400
+    assert response.json == {"message": "The event is not a request of this API"}
     [line] = log
     assert (line["status"], line["level"], line["route"]) == (400, "INFO", None)
     assert line["request_id"] == "5b6e0a1c-request-id"
@@ -904,46 +717,25 @@ def test_an_event_that_is_not_a_request_gets_400_and_one_log_line(
 # --- Failures and the log
 
 
-class UnforeseenError(Exception):
-    pass
-
-
-@pytest.fixture
-def broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> None:
-        raise UnforeseenError(
-            f"GET https://x.example/{TABLE}?X-Amz-Signature=abc failed for a@example.com, a-token"
-        )
-
-    monkeypatch.setattr("chalicelib.aws.botocore_client", refuse)
-
-
-def test_the_unforeseen_gets_500_with_the_request_id_and_nothing_of_the_inside(
-    broken: None, invoke: Invoke
-) -> None:
-    response = invoke("GET", "/jobs/list")
-    message = "Something went wrong on our side. The request id is 5b6e0a1c-request-id."
-    assert (response.status, response.json) == (500, {"message": message})
-    check_headers(response)
-
-
 @pytest.mark.parametrize(
     "variable", ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"]
 )
 def test_a_5xx_is_logged_with_its_cause_but_without_secrets(
-    variable: str,
-    broken: None,
-    invoke: Invoke,
-    log: list[dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
+    variable: str, invoke: Invoke, log: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def fail(*_: Any) -> None:
+        raise KeyError(
+            f"GET https://x.example/{TABLE}?X-Amz-Signature=abc failed for a@example.com, a-token"
+        )
+
+    monkeypatch.setattr("chalicelib.aws.botocore_client", fail)
     monkeypatch.setenv(variable, "a-token\r")
     invoke("GET", "/jobs/list")
     [line] = log
     assert (line["level"], line["status"]) == ("ERROR", 500)
     assert "a-token" not in line["cause"]
     assert line["cause"].startswith("Traceback (most recent call last):\n  File ")
-    assert "UnforeseenError: GET https://x.example/" in line["cause"]
+    assert "KeyError: 'GET https://x.example/" in line["cause"]
     assert "X-Amz-Signature" not in json.dumps(line)
     assert "example.com" not in json.dumps(line)
 
@@ -956,7 +748,7 @@ def test_a_5xx_is_logged_with_its_cause_but_without_secrets(
         (Scripted(400, '{"__type": "x#AccessDeniedException", "message": "no"}'), 500),
         (Scripted(400, '{"__type": "x#ResourceNotFoundException"}'), 500),
         # A search for secrets in it must not take a time that grows with its square.
-        (Scripted(400, json.dumps({"__type": "x#Whatever", "message": "?" * 300_000})), 500),
+        (Scripted(400, json.dumps({"__type": "x#Whatever", "message": "?" * 100_000})), 500),
     ],
     ids=["fails", "throttles", "refuses", "has no table", "is verbose"],
 )
@@ -967,13 +759,7 @@ def test_a_broken_store_gets_a_clean_503_or_500(
     with scripted_server(response) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", server.url)
         for method, path, query in (ROUTES[0], ROUTES[1]):
-            got = invoke(method, path, query)
-            assert got.status == status
-            assert list(got.json) == ["message"]
-            assert (got.headers.get("Retry-After") == "5") == (status == 503)
-            check_headers(got)
-            for secret in (TABLE, BUCKET, "botocore", "Traceback", "Exception", "dynamodb"):
-                assert secret not in got.body
+            assert invoke(method, path, query).status == status
     aws.botocore_client.cache_clear()
 
 
@@ -981,7 +767,9 @@ def test_each_request_has_one_log_line_that_says_what_was_done(
     emulated: Aws, invoke: Invoke, log: list[dict[str, Any]]
 ) -> None:
     put_finished_job(emulated)
-    emulated.put_objects(f"{ALICE}/1/a.png", f"{ALICE}/1/a.png")
+    emulated.put_objects(f"{ALICE}/1/a.png", f"{ALICE}/1/a.png", f"{ALICE}/1/b.png")
+    emulated.s3.delete_object(Bucket=BUCKET, Key=f"{ALICE}/1/b.png")
+    emulated.s3.create_multipart_upload(Bucket=BUCKET, Key=f"{ALICE}/1/c.mov")
     for method, path, query in ROUTES:
         invoke(method, path, query)
     invoke("GET", "/jobs/get", {"job-id": "x"})
@@ -992,7 +780,7 @@ def test_each_request_has_one_log_line_that_says_what_was_done(
         {"route": "GET /jobs/get-object-url", "status": 200, "user_id": ALICE, "job_id": 1}
         | {"urls": 1},
         {"route": "DELETE /jobs/delete", "status": 200, "user_id": ALICE, "job_id": 1}
-        | {"objects_deleted": 1, "versions_deleted": 1, "uploads_aborted": 0},
+        | {"objects_deleted": 1, "versions_deleted": 3, "uploads_aborted": 1},
         {"route": "GET /jobs/get", "status": 400, "user_id": ALICE},
         {"route": "POST /jobs/list", "status": 405},
     ]

@@ -136,17 +136,6 @@ def test_a_url_equals_boto3s_for_odd_names(name: str, download_as: str | None) -
     assert ours == theirs
 
 
-def test_a_url_is_stable_within_a_window_and_good_for_the_expiry_at_its_end(
-    settings: Settings,
-) -> None:
-    window = settings._replace(url_window_seconds=300)
-    assert urls.window_start(1_700_000_100.9, window) == 1_700_000_100
-    assert urls.window_start(1_700_000_399.9, window) == 1_700_000_100
-    assert urls.window_start(1_700_000_400.0, window) == 1_700_000_400
-    url = urls.signer(window, "eu-central-1", ("AKID", "s", None), 1_700_000_100)(KEY)
-    assert parse_qs(urlsplit(url).query)["X-Amz-Expires"] == ["3900"]
-
-
 @pytest.mark.parametrize(
     ("file_name", "fallback"),
     [

@@ -50,8 +50,8 @@ class StrictS3:
         self.failures: dict[str, Iterator[Any]] = {}
         self.latency_seconds = 0.0
         self.page_size = MOST_KEYS
+        self.encodes_keys = True
         self.deletes_a_second = 0.0
-        self.throttles_whole_requests = False
         self.on_abort: Callable[[tuple[str, str]], int] = self.abort
         # Requests on connections that are older get no response, as if a NAT had forgotten them.
         self.oldest_connection = 0.0
@@ -94,6 +94,8 @@ class StrictS3:
 
     def respond(self, operation: str, key: str, query: Query, body: bytes) -> Response:
         """The response to a request, which takes effect."""
+        if not self.encodes_keys:
+            query.pop("encoding-type", None)
         with self._lock:
             match operation:
                 case "ListObjectVersions":
@@ -191,8 +193,6 @@ class StrictS3:
         objects = request.findall("s:Object", names)
         if not 1 <= len(objects) <= MOST_KEYS:
             return error(400, "MalformedXML")
-        if self.throttles_whole_requests and not self._takes(len(objects)):
-            return error(503, "SlowDown")
         quiet = request.findtext("s:Quiet", "false", names) == "true"
         parts = []
         for item in objects:
@@ -214,23 +214,23 @@ class StrictS3:
         """Delete a version, or put a marker where none is named; the error's code, or nothing."""
         if code := next(self.key_errors.get(key, iter(())), ""):
             return code
-        if not self.throttles_whole_requests and not self._takes(1):
+        if not self._takes_another():
             return "SlowDown"
         if not version_id:
             self.mark_deleted(key)
         self.versions.pop((key, int(version_id or 0)), None)
         return ""
 
-    def _takes(self, deletes: int) -> bool:
-        """Whether the limit of deletes a second allows as many now."""
+    def _takes_another(self) -> bool:
+        """Whether the limit of deletes a second allows one now."""
         if not self.deletes_a_second:
             return True
         now = time.monotonic()
         tokens = self._tokens + (now - self._refilled) * self.deletes_a_second
         self._tokens, self._refilled = min(tokens, self.deletes_a_second), now
-        if self._tokens < deletes:
+        if self._tokens < 1:
             return False
-        self._tokens -= deletes
+        self._tokens -= 1
         return True
 
 
