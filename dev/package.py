@@ -19,6 +19,8 @@ from dev.server import LOADED, files_of, stage_config
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build"
 
+# Of `chalice package`.
+OPTIONS = ("--stage", "prod", "--merge-template", "resources.yaml")
 SERVICES = ("dynamodb", "s3")
 # Metadata for installers, and time zones that nothing uses.
 LEFT_OUT = ["*.dist-info", "*.data", "dateutil/zoneinfo"]
@@ -49,16 +51,19 @@ def main(build: Path = BUILD) -> None:
     print(f"Packaged for Lambda's {runtime}: {build}/deployment.zip and {build}/template.yaml")
 
 
-def chalice_package(folder: Path) -> None:
-    """Run `chalice package` with the merge template in a copy of the app's own files."""
-    # Chalice packages all that is in chalicelib/, and may reuse an outdated zip from its cache.
-    project = folder.parent / "project"
+def copy_project(folder: Path) -> None:
+    """Copy what Chalice needs: it packages all of chalicelib/, caches and dotfiles too."""
     for name in files_of((*LOADED, ".chalice/**/*.json", "requirements.txt")):
-        copy = project / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, copy)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+
+
+def chalice_package(folder: Path) -> None:
+    """Run `chalice package` with the merge template, whose files go to the folder."""
+    # In a copy, also because Chalice may reuse an outdated zip from its cache.
+    project = folder.parent / "project"
+    copy_project(project)
     chalice = Path(sys.executable).parent / "chalice"
-    options: list[str | Path] = ["--stage", "prod", "--merge-template", "resources.yaml", folder]
     # Chalice needs a region, but the template is the same for any: ignore the shell and profiles.
     foreign = ("AWS_", "PYTHON", *(name.upper() for name in Settings._fields))
     environ = {
@@ -69,7 +74,11 @@ def chalice_package(folder: Path) -> None:
     }
     # With a pipe instead of a terminal it never asks a question and waits.
     done = subprocess.run(
-        [chalice, "package", *options], cwd=project, env=environ, capture_output=True, text=True
+        [chalice, "package", *OPTIONS, folder],
+        cwd=project,
+        env=environ,
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         sys.exit(f"{done.stdout}{done.stderr}".strip())

@@ -61,8 +61,7 @@ def serve(port: int, host: str = "127.0.0.1", stage: str = "dev", autoreload: bo
         thread.join(60)
     while os.getppid() == parent:
         time.sleep(POLL_SECONDS)
-        changed = sorted({name for name, _ in files.items() ^ files_of(LOADED).items()})
-        if changed:
+        if changed := changes(files):
             print(f"Restarting local dev server: {', '.join(changed)} changed.", flush=True)
             server.socket.set_inheritable(True)
             os.environ[SOCKET] = str(server.fileno())
@@ -154,6 +153,11 @@ def files_of(patterns: tuple[str, ...]) -> dict[str, float]:
                 with suppress(FileNotFoundError):  # It has just gone.
                     found[name] = (ROOT / name).stat().st_mtime
     return found
+
+
+def changes(files: dict[str, float]) -> list[str]:
+    """What of LOADED was changed, added or removed since it was these files."""
+    return sorted({name for name, _ in files.items() ^ files_of(LOADED).items()})
 
 
 class Handler(WSGIRequestHandler):
