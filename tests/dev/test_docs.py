@@ -4,9 +4,7 @@ import json
 import os
 import re
 import shlex
-import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -19,17 +17,9 @@ from chalicelib.config import Settings, load_settings
 from chalicelib.errors import ConfigError
 from dev.emulated_aws import REGION, emulated_aws
 from dev.package import ROOT
-from dev.processes import free_port
-from tests.support import openapi
-from tests.support.commands import (
-    AWS_CLI,
-    documented_commands,
-    environment,
-    uvx,
-)
+from tests.support.commands import AWS_CLI, documented_commands, uvx
 from tests.support.events import ALICE, ENVIRON, ROUTES, SECONDS, Context, Invoke
 from tests.support.moto_aws import Aws
-from tests.support.processes import read_until_ready
 
 DOCUMENTS = [ROOT / "README.md"]
 DOCUMENTS += sorted({*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")} - {*DOCUMENTS})
@@ -243,32 +233,3 @@ def test_the_aws_commands_do_what_is_said_of_them(tmp_path: Path) -> None:
         assert set(json.loads(logs["format"])) >= {"requestId", "status", "lambdaRequestId"}
         groups = aws.client("logs").describe_log_groups(logGroupNamePrefix="jobs-api-access")
         assert [group["retentionInDays"] for group in groups["logGroups"]] == [30]
-
-
-def test_the_readmes_commands_start_the_api_and_get_a_response_like_the_one_that_it_shows() -> None:
-    run, _, curl, *_ = documented_commands(ROOT / "README.md")
-    port = free_port()
-    process = subprocess.Popen(
-        [*shlex.split(run), *environment(sys.prefix)],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "PORT": str(port)},
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        lines = read_until_ready(process)
-        [printed] = [line for line in lines if line.endswith("/jobs/list'")]
-        [token] = re.findall(r"/tmp/jobs-\w+/token", printed)
-        curl = re.sub(r"/tmp/jobs-\w+/token", token, curl).replace(":8000/", f":{port}/")
-        assert curl == f"{printed[:-1]}?limit=1'"
-        got = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, check=True)
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.communicate(timeout=20)
-    shown, returned = (
-        json.loads(text) for text in (*re.findall(r"^{.*}$", README, re.M), got.stdout)
-    )
-    schema = openapi.PATHS["/jobs/list"]["get"]["responses"]["200"]["content"]["application/json"]
-    openapi.validate(shown, schema["schema"])
-    assert list(shown) == list(returned)

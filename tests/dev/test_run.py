@@ -1,7 +1,9 @@
 """`make run` as somebody who has just cloned the project uses it."""
 
+import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -9,11 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import urllib3
@@ -21,15 +23,37 @@ import urllib3
 from dev.emulated_aws import PASSWORD
 from dev.processes import free_port
 from dev.run import chosen_port
-from tests.support import ROOT
+from tests.support import ROOT, openapi
+from tests.support.commands import documented_commands, environment
 from tests.support.processes import HOSTILE, children, is_alive, paste, read_until_ready, wait_until
 
-READY_SECONDS = 60
+RUN, _, README_CURL = documented_commands(ROOT / "README.md")
 
 
-def start(port: int | str, **environ: str) -> subprocess.Popen[str]:
+class Run(NamedTuple):
+    """A running `make run`: its process, the first of its ports, and what it has printed."""
+
+    process: subprocess.Popen[str]
+    port: int
+    lines: list[str]
+
+    @property
+    def curls(self) -> list[str]:
+        ready = self.lines.index(f"ready: http://127.0.0.1:{self.port}")
+        return self.lines[ready + 1 : ready + 5]
+
+    @property
+    def token(self) -> str:
+        return Path(re.findall(r"\$\(cat (.+?)\)", self.curls[0])[0]).read_text()
+
+    def status(self, token: str) -> int:
+        url = f"http://127.0.0.1:{self.port}/jobs/list"
+        return urllib3.request("GET", url, headers={"Authorization": token}).status
+
+
+def start(port: int, *command: str, **environ: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-E", "-m", "dev.run"],
+        command or [sys.executable, "-E", "-m", "dev.run"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "PORT": str(port)} | HOSTILE | environ,
         stdout=subprocess.PIPE,
@@ -39,39 +63,38 @@ def start(port: int | str, **environ: str) -> subprocess.Popen[str]:
     )
 
 
-def test_it_serves_what_it_says_and_ends_with_all_that_it_started() -> None:
-    port = free_port()
-    process = start(port, URL_EXPIRY_SECONDS="60")
+@contextmanager
+def make_run(*command: str, **environ: str) -> Iterator[Run]:
+    """It, once it can be called. SIGTERM ends what it has started, too."""
+    process = start(port := free_port(), *command, **environ)
     try:
-        lines = read_until_ready(process)
-        ready = lines.index(f"ready: http://127.0.0.1:{port}")
-        curls = [line for line in lines[ready:] if line.startswith("curl ")]
-        answers = [paste(curl) for curl in curls]
-        assert lines[ready + 1 : ready + 5] == curls
-        assert f"page: http://127.0.0.1:{port + 1}" in lines
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://127.0.0.1:{port + 1}") as page:
-            assert b"<title>Jobs</title>" in page.read()
-        variables = dict(re.findall("^([A-Z_]+)=(.+)$", "\n".join(lines), re.MULTILINE))
-        started = children(process.pid)
-        assert len(started) == 2
-        for _ in range(20):
-            # All but the first reach it while it ends, as from somebody who has no patience.
-            process.send_signal(signal.SIGINT)
-            time.sleep(0.01)
-        output, _ = process.communicate(timeout=20)
+        yield Run(process, port, read_until_ready(process))
     finally:
-        # Where it failed: SIGTERM ends what it started too.
-        process.terminate()
-        process.wait(timeout=20)
-    listed, job, url, deleted = answers
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.communicate(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    command = [*shlex.split(RUN), *environment(sys.prefix)]
+    with make_run(*command, URL_EXPIRY_SECONDS="60") as running:
+        yield running
+
+
+def test_it_serves_what_it_says(run: Run) -> None:
+    listed, job, url, deleted = map(paste, run.curls)
     assert listed.startswith('{"jobs":[{"job_id":')
     assert '"results":{"' in job
-    assert url.startswith(f'{{"url":"http://127.0.0.1:{port + 2}/')
+    assert url.startswith(f'{{"url":"http://127.0.0.1:{run.port + 2}/')
     assert "X-Amz-Expires=360&" in url
-    assert variables == {
-        "JOBS_API_URL": f"http://127.0.0.1:{port}",
-        "COGNITO_ENDPOINT": f"http://127.0.0.1:{port + 2}",
+    assert deleted == '{"message":"Ok"}'
+    assert f"page: http://127.0.0.1:{run.port + 1}" in run.lines
+    page = urllib3.request("GET", f"http://127.0.0.1:{run.port + 1}")
+    assert b"<title>Jobs</title>" in page.data
+    assert dict(line.split("=", 1) for line in run.lines if re.match("[A-Z_]+=", line)) == {
+        "JOBS_API_URL": f"http://127.0.0.1:{run.port}",
+        "COGNITO_ENDPOINT": f"http://127.0.0.1:{run.port + 2}",
         "COGNITO_REGION": "eu-central-1",
         # The same in each run.
         "COGNITO_USER_POOL_ID": "eu-central-1_Local0001",
@@ -79,37 +102,29 @@ def test_it_serves_what_it_says_and_ends_with_all_that_it_started() -> None:
         "COGNITO_USER": "demo@example.com",
         "COGNITO_PASSWORD": PASSWORD,
     }
-    assert deleted == '{"message":"Ok"}'
-    assert output.endswith("Stopped.\n")
-    assert process.returncode == 0
-    assert [pid for pid in started if is_alive(pid)] == []
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port))
 
 
-@contextmanager
-def running(port: int) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
-    """`make run` and its lines, once it can be called."""
-    process = start(port)
-    try:
-        yield process, read_until_ready(process)
-    finally:
-        process.terminate()
-        process.communicate(timeout=20)
+def test_the_readmes_request_is_one_that_it_prints_and_its_response_is_like_the_readmes(
+    run: Run,
+) -> None:
+    printed = f"{run.curls[0][:-1]}?limit=1'"
+    [shown, printed_file] = (re.findall(r"/tmp/jobs-\w+/", each) for each in (README_CURL, printed))
+    curl = README_CURL.replace(*shown, *printed_file).replace(":8000/", f":{run.port}/")
+    assert curl == printed
+    [response] = re.findall(r"^{.*}$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    schema = openapi.PATHS["/jobs/list"]["get"]["responses"]["200"]["content"]["application/json"]
+    openapi.validate(json.loads(response), schema["schema"])
+    assert list(json.loads(response)) == list(json.loads(paste(curl)))
 
 
-def test_the_emulated_aws_refuses_to_run_code() -> None:
-    port = free_port()
-    with running(port):
-        response = urllib3.request("GET", f"http://127.0.0.1:{port + 2}/2015-03-31/functions")
+def test_the_emulated_aws_refuses_to_run_code(run: Run) -> None:
+    response = urllib3.request("GET", f"http://127.0.0.1:{run.port + 2}/2015-03-31/functions")
     assert (response.status, response.json()) == (400, {"error": "Unsupported service: lambda"})
 
 
-def test_it_listens_on_its_three_ports_of_127_0_0_1_only() -> None:
-    port = free_port()
-    with running(port) as (process, _):
-        ours = listening([process.pid, *children(process.pid)])
-    assert ours == {f"0100007F:{port + number:04X}" for number in range(3)}
+def test_it_listens_on_its_three_ports_of_127_0_0_1_only(run: Run) -> None:
+    ours = listening(children(run.process.pid))
+    assert ours == {f"0100007F:{run.port + number:04X}" for number in range(3)}
 
 
 def listening(pids: list[int]) -> set[str]:
@@ -124,43 +139,42 @@ def listening(pids: list[int]) -> set[str]:
     return {row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
 
 
-def test_a_token_of_one_run_is_refused_in_the_next() -> None:
-    port = free_port()
-    tokens: list[str] = []
-    for _ in range(2):
-        with running(port) as (_, lines):
-            [file] = {name for line in lines for name in re.findall(r"\$\(cat (.+?)\)", line)}
-            tokens.append(Path(file).read_text())
-            url = f"http://127.0.0.1:{port}/jobs/list"
-            responses = [
-                urllib3.request("GET", url, headers={"Authorization": token}) for token in tokens
-            ]
-    assert [response.status for response in responses] == [401, 200]
+def test_a_token_of_one_run_is_refused_in_the_next(run: Run) -> None:
+    with make_run() as following:
+        assert following.status(following.token) == 200
+        assert following.status(run.token) == 401
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
-def test_only_its_user_can_read_what_it_writes_and_nothing_is_left(
-    sent: signal.Signals, tmp_path: Path
-) -> None:
-    process = start(free_port(), TMPDIR=str(tmp_path))
-    started: list[int] = []
-    try:
-        read_until_ready(process)
-        started = children(process.pid)
+def test_ctrl_c_ends_it_with_all_that_it_started() -> None:
+    with make_run() as run:
+        started = children(run.process.pid)
+        assert len(started) == 2
+        for _ in range(20):
+            # All but the first reach it while it ends, as from somebody who has no patience.
+            run.process.send_signal(signal.SIGINT)
+            time.sleep(0.01)
+        output, _ = run.process.communicate(timeout=20)
+    assert output.endswith("Stopped.\n")
+    assert run.process.returncode == 0
+    assert [pid for pid in started if is_alive(pid)] == []
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", run.port))
+
+
+def test_only_its_user_can_read_what_it_writes_and_nothing_is_left(tmp_path: Path) -> None:
+    """Not even after SIGKILL."""
+    with make_run(TMPDIR=str(tmp_path)) as run:
+        started = children(run.process.pid)
         [folder] = tmp_path.iterdir()
         assert folder.stat().st_mode & 0o777 == 0o700
         assert list(folder.rglob("*.pem"))
-        process.send_signal(sent)
+        run.process.kill()
         wait_until(lambda: not list(tmp_path.iterdir()), 20)
-    finally:
-        for pid in (process.pid, *started):
-            # SIGKILL leaves some of them.
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.communicate(timeout=20)
+        run.process.communicate(timeout=20)
+    wait_until(lambda: not any(map(is_alive, started)), 20)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_all_while_it_starts(sent: signal.Signals) -> None:
     process = start(free_port())
     wait_until(lambda: children(process.pid) != [])
@@ -173,20 +187,15 @@ def test_a_signal_ends_all_while_it_starts(sent: signal.Signals) -> None:
 
 
 def test_it_ends_when_a_part_of_it_has_ended() -> None:
-    process = start(free_port())
-    try:
-        read_until_ready(process)
+    with make_run() as run:
         [emulator] = [
             pid
-            for pid in children(process.pid)
+            for pid in children(run.process.pid)
             if b"emulator.py\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
         os.kill(emulator, signal.SIGKILL)
-        output, _ = process.communicate(timeout=20)
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-    assert process.returncode == 1
+        output, _ = run.process.communicate(timeout=20)
+    assert run.process.returncode == 1
     assert output.endswith("The emulated AWS has ended by itself.\n")
 
 
@@ -243,7 +252,7 @@ def test_a_port_that_is_taken_meanwhile_is_named_too() -> None:
     # Listens, and answers every GET by 501.
     with HTTPServer(("127.0.0.1", port), BaseHTTPRequestHandler) as other:
         threading.Thread(target=other.serve_forever, daemon=True).start()
-        output, _ = process.communicate(timeout=READY_SECONDS)
+        output, _ = process.communicate(timeout=60)
         other.shutdown()
     assert process.returncode == 1
     assert output.endswith(f" Choose another one: make run PORT={port + 10}\n")
