@@ -1,10 +1,13 @@
 """Processes that the tests watch, and the commands that they paste into a shell."""
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 # A shell that would break each of the programs, if they read it.
 HOSTILE = {
@@ -30,6 +33,8 @@ def read_until_ready(process: subprocess.Popen[str]) -> list[str]:
 
 def paste(command: str) -> str:
     """The output of a command that is pasted into the shell."""
+    if not shutil.which("curl"):
+        pytest.skip("curl is missing")
     environ = {"PATH": os.environ["PATH"]} | HOSTILE
     return subprocess.run(
         ["bash", "-c", command], env=environ, capture_output=True, text=True, check=False
