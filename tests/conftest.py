@@ -101,7 +101,12 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         # It is written last.
         if not (folder / "build" / "template.yaml").exists():
-            package.main(folder / "build")
+            with pytest.MonkeyPatch.context() as shell:
+                # None of these may change it.
+                for name in ("AWS_PROFILE", "LOG_LEVEL", "PYTHONPYCACHEPREFIX"):
+                    shell.setenv(name, str(folder / "nothing"))
+                shell.setenv("PYTHONOPTIMIZE", "2")
+                package.main(folder / "build")
     return folder / "build"
 
 
