@@ -28,7 +28,14 @@ from dev.package import ROOT
 from dev.processes import free_port
 from tests.support.commands import inline_commands
 from tests.support.events import ENVIRON
-from tests.support.processes import HOSTILE, children, is_alive, paste, wait_until
+from tests.support.processes import (
+    DevServer,
+    children,
+    dev_server,
+    is_alive,
+    paste,
+    wait_until,
+)
 from tests.support.scripted_server import Scripted, scripted_server
 
 CHALICE = Path(sys.executable).parent / "chalice"
@@ -215,85 +222,51 @@ def test_chalice_package_needs_no_more_than_a_region_for_the_template_of_make_pa
     assert command.startswith(shlex.join(["package", *package.OPTIONS]))
 
 
-class Local(NamedTuple):
-    """A running `chalice local` in a folder, with demo data."""
-
-    process: subprocess.Popen[bytes]
-    folder: Path
-    url: str
-    log: Path
-
-    @property
-    def commands(self) -> list[str]:
-        """The commands that it prints when it is ready."""
-        return self.log.read_text().splitlines()[1:5]
-
-    @property
-    def token(self) -> Path:
-        """The file of the token."""
-        return Path(self.commands[0].partition("$(cat ")[2].partition(")")[0])
-
-    def status(self) -> int:
-        return urllib3.request("GET", f"{self.url}/jobs/list").status
-
-    def change(self, source: str) -> str:
-        """Change chalicelib/jobs.py, and wait until that is served; what this has logged."""
-        before = len(self.log.read_text())
-        (self.folder / "chalicelib" / "jobs.py").write_text(source)
-        wait_until(lambda: "Serving on " in self.log.read_text()[before:])
-        return self.log.read_text()[before:]
-
-
 @contextmanager
-def local(folder: Path, *options: str, **variables: str) -> Iterator[Local]:
-    """`chalice local` in a copy of the project, ended by SIGTERM."""
-    port, log = free_port(), folder / "run.log"
-    copy_project(folder)
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [CHALICE, "local", "--port", str(port), *options],
-            cwd=folder,
-            env=environ(folder, **variables),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        wait_until(lambda: "delete?" in log.read_text())
-        yield Local(process, folder, f"http://127.0.0.1:{port}", log)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+def local(folder: Path, *options: str, **variables: str) -> Iterator[DevServer]:
+    """`chalice local` in a copy of the project, with demo data."""
+    port, log = free_port(), copy_project(folder) / "run.log"
+    command = [str(CHALICE), "local", "--port", str(port), *options]
+    with dev_server(command, port, log, folder, **environ(folder, **variables)) as running:
+        yield running
+
+
+def change(running: DevServer, source: str) -> str:
+    """Change chalicelib/jobs.py, and wait until that is served; what this has logged."""
+    before = len(running.log.read_text())
+    (running.log.parent / "chalicelib" / "jobs.py").write_text(source)
+    wait_until(lambda: "Serving on " in running.log.read_text()[before:])
+    return running.log.read_text()[before:]
 
 
 BEHAVIOR = {"ALLOWED_ORIGIN": "https://app.example.com", "URL_EXPIRY_SECONDS": "60"}
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
     folder = tmp_path_factory.mktemp("local")
     (folder / "sitecustomize.py").write_text(FIND_REPLACED)
-    shell = HOSTILE | BEHAVIOR | {"PYTHONPATH": str(folder), "PYTHONSAFEPATH": "1"}
+    shell = BEHAVIOR | {"PYTHONPATH": str(folder), "PYTHONSAFEPATH": "1"}
     with local(folder / "project", **shell) as running:
         yield running
 
 
-def test_chalice_local_serves_demo_data_and_keeps_them_when_it_reloads(demo: Local) -> None:
-    assert demo.log.read_text().startswith(f"ready: {demo.url}\n")
-    listed, job, url, deleted = map(paste, demo.commands)
+def test_chalice_local_serves_demo_data_and_keeps_them_when_it_reloads(demo: DevServer) -> None:
+    listed, job, url, deleted = map(paste, demo.curls)
     deleted_job = f'"job_id":{JOB_TO_DELETE},'
     assert deleted_job in listed
     assert '"results":{"' in job
     assert "X-Amz-Expires=360&" in url
     assert deleted == '{"message":"Ok"}'
-    response = urllib3.request("GET", f"{demo.url}/jobs/list")
+    response = urllib3.request("GET", f"http://127.0.0.1:{demo.port}/jobs/list")
     assert response.headers["Access-Control-Allow-Origin"] == BEHAVIOR["ALLOWED_ORIGIN"]
     started = children(demo.process.pid)
     assert len(started) == 2
     source = (ROOT / "chalicelib" / "jobs.py").read_text()
-    log = demo.change(source.replace("Unknown status", "Changed"))
+    log = change(demo, source.replace("Unknown status", "Changed"))
     assert log.startswith("Restarting local dev server: chalicelib/jobs.py changed.\n")
     # The same data and token, with new code.
-    listed = paste(demo.commands[0])
+    listed = paste(demo.curls[0])
     assert "Changed" in listed
     assert deleted_job not in listed
     assert children(demo.process.pid) == started
@@ -311,32 +284,33 @@ def test_it_ends_with_all_that_it_started_and_without_a_traceback(
     option: str, sent: signal.Signals, tmp_path: Path
 ) -> None:
     with local(tmp_path / "project", option) as running:
-        started, port = children(running.process.pid), int(running.url.rpartition(":")[2])
+        started = children(running.process.pid)
         # As a terminal sends Ctrl-C; SIGTERM comes to one process.
-        for pid in (running.process.pid, *started) if sent == signal.SIGINT else ():
+        for pid in (running.process.pid, *(started if sent == signal.SIGINT else ())):
             os.kill(pid, sent)
+        running.process.wait(20)
     folder = running.token.parent
     wait_until(lambda: not any(map(is_alive, started)) and not folder.exists())
-    assert running.log.read_text().count("\n") == 5
+    assert running.lines[1:] == running.curls
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port))
+        socket.create_connection(("127.0.0.1", running.port))
 
 
-def test_a_mistake_in_the_code_is_logged_with_its_place_until_it_is_mended(demo: Local) -> None:
+def test_a_mistake_in_the_code_is_logged_with_its_place_until_it_is_mended(demo: DevServer) -> None:
     code = (ROOT / "chalicelib" / "jobs.py").read_text()
-    log = demo.change("import os\ndef broken(:\n" + code)
+    log = change(demo, "import os\ndef broken(:\n" + code)
     assert (demo.status(), demo.status()) == (502, 502)
-    place = f"{demo.folder}/chalicelib/jobs.py, line 2"
+    place = f"{demo.log.parent}/chalicelib/jobs.py, line 2"
     assert log.count(f"\nThe API cannot be loaded: {place}: SyntaxError: invalid syntax\n") == 1
-    assert "Error" not in demo.change(code)
+    assert "Error" not in change(demo, code)
     assert demo.status() == 401
 
 
-def test_chalice_local_has_every_function_of_chalices_own(demo: Local) -> None:
+def test_chalice_local_has_every_function_of_chalices_own(demo: DevServer) -> None:
     """It replaces none, in the reloader's process nor in the server's."""
     for pid in (demo.process.pid, children(demo.process.pid)[0]):
         os.kill(pid, signal.SIGUSR1)
-        found = demo.folder / f"{pid}.json"
+        found = demo.log.parent / f"{pid}.json"
         wait_until(found.exists)
         functions, ours = json.loads(found.read_text())
         assert functions > 100

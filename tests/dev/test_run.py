@@ -12,10 +12,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import urllib3
@@ -25,64 +24,41 @@ from dev.processes import free_port
 from dev.run import chosen_port
 from tests.support import ROOT, openapi
 from tests.support.commands import documented_commands, environment
-from tests.support.processes import HOSTILE, children, is_alive, paste, read_until_ready, wait_until
+from tests.support.processes import (
+    HOSTILE,
+    DevServer,
+    children,
+    dev_server,
+    is_alive,
+    paste,
+    wait_until,
+)
 
+PROGRAM = [sys.executable, "-E", "-m", "dev.run"]
 RUN, _, README_CURL = documented_commands(ROOT / "README.md")
 
 
-class Run(NamedTuple):
-    """A running `make run`: its process, the first of its ports, and what it has printed."""
-
-    process: subprocess.Popen[str]
-    port: int
-    lines: list[str]
-
-    @property
-    def curls(self) -> list[str]:
-        ready = self.lines.index(f"ready: http://127.0.0.1:{self.port}")
-        return self.lines[ready + 1 : ready + 5]
-
-    @property
-    def token(self) -> str:
-        return Path(re.findall(r"\$\(cat (.+?)\)", self.curls[0])[0]).read_text()
-
-    def status(self, token: str) -> int:
-        url = f"http://127.0.0.1:{self.port}/jobs/list"
-        return urllib3.request("GET", url, headers={"Authorization": token}).status
-
-
-def start(port: int, *command: str, **environ: str) -> subprocess.Popen[str]:
+def start(port: int, **variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command or [sys.executable, "-E", "-m", "dev.run"],
+        PROGRAM,
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "PORT": str(port)} | HOSTILE | environ,
+        env={"PATH": os.environ["PATH"], "PORT": str(port)} | HOSTILE | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,
     )
 
 
-@contextmanager
-def make_run(*command: str, **environ: str) -> Iterator[Run]:
-    """It, once it can be called. SIGTERM ends what it has started, too."""
-    process = start(port := free_port(), *command, **environ)
-    try:
-        yield Run(process, port, read_until_ready(process))
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.communicate(timeout=20)
-
-
 @pytest.fixture(scope="module")
-def run() -> Iterator[Run]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
+    log = tmp_path_factory.mktemp("run") / "log"
     command = [*shlex.split(RUN), *environment(sys.prefix)]
-    with make_run(*command, URL_EXPIRY_SECONDS="60") as running:
+    with dev_server(command, free_port(), log, URL_EXPIRY_SECONDS="60") as running:
+        wait_until(lambda: "Ctrl-C ends everything" in log.read_text())
         yield running
 
 
-def test_it_serves_what_it_says(run: Run) -> None:
+def test_it_serves_what_it_says(run: DevServer) -> None:
     listed, job, url, deleted = map(paste, run.curls)
     assert listed.startswith('{"jobs":[{"job_id":')
     assert '"results":{"' in job
@@ -105,7 +81,7 @@ def test_it_serves_what_it_says(run: Run) -> None:
 
 
 def test_the_readmes_request_is_one_that_it_prints_and_its_response_is_like_the_readmes(
-    run: Run,
+    run: DevServer,
 ) -> None:
     printed = f"{run.curls[0][:-1]}?limit=1'"
     [shown, printed_file] = (re.findall(r"/tmp/jobs-\w+/", each) for each in (README_CURL, printed))
@@ -117,12 +93,12 @@ def test_the_readmes_request_is_one_that_it_prints_and_its_response_is_like_the_
     assert list(json.loads(response)) == list(json.loads(paste(curl)))
 
 
-def test_the_emulated_aws_refuses_to_run_code(run: Run) -> None:
+def test_the_emulated_aws_refuses_to_run_code(run: DevServer) -> None:
     response = urllib3.request("GET", f"http://127.0.0.1:{run.port + 2}/2015-03-31/functions")
     assert (response.status, response.json()) == (400, {"error": "Unsupported service: lambda"})
 
 
-def test_it_listens_on_its_three_ports_of_127_0_0_1_only(run: Run) -> None:
+def test_it_listens_on_its_three_ports_of_127_0_0_1_only(run: DevServer) -> None:
     ours = listening(children(run.process.pid))
     assert ours == {f"0100007F:{run.port + number:04X}" for number in range(3)}
 
@@ -139,22 +115,22 @@ def listening(pids: list[int]) -> set[str]:
     return {row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
 
 
-def test_a_token_of_one_run_is_refused_in_the_next(run: Run) -> None:
-    with make_run() as following:
-        assert following.status(following.token) == 200
-        assert following.status(run.token) == 401
+def test_a_token_of_one_run_is_refused_in_the_next(run: DevServer, tmp_path: Path) -> None:
+    with dev_server(PROGRAM, free_port(), tmp_path / "log") as following:
+        assert following.status(following.token.read_text()) == 200
+        assert following.status(run.token.read_text()) == 401
 
 
-def test_ctrl_c_ends_it_with_all_that_it_started() -> None:
-    with make_run() as run:
+def test_ctrl_c_ends_it_with_all_that_it_started(tmp_path: Path) -> None:
+    with dev_server(PROGRAM, free_port(), tmp_path / "log") as run:
         started = children(run.process.pid)
         assert len(started) == 2
         for _ in range(20):
             # All but the first reach it while it ends, as from somebody who has no patience.
             run.process.send_signal(signal.SIGINT)
             time.sleep(0.01)
-        output, _ = run.process.communicate(timeout=20)
-    assert output.endswith("Stopped.\n")
+        run.process.wait(20)
+    assert run.lines[-1] == "Stopped."
     assert run.process.returncode == 0
     assert [pid for pid in started if is_alive(pid)] == []
     with pytest.raises(ConnectionRefusedError):
@@ -163,15 +139,15 @@ def test_ctrl_c_ends_it_with_all_that_it_started() -> None:
 
 def test_only_its_user_can_read_what_it_writes_and_nothing_is_left(tmp_path: Path) -> None:
     """Not even after SIGKILL."""
-    with make_run(TMPDIR=str(tmp_path)) as run:
+    written = tmp_path / "written"
+    written.mkdir()
+    with dev_server(PROGRAM, free_port(), tmp_path / "log", TMPDIR=str(written)) as run:
         started = children(run.process.pid)
-        [folder] = tmp_path.iterdir()
+        [folder] = written.iterdir()
         assert folder.stat().st_mode & 0o777 == 0o700
         assert list(folder.rglob("*.pem"))
         run.process.kill()
-        wait_until(lambda: not list(tmp_path.iterdir()), 20)
-        run.process.communicate(timeout=20)
-    wait_until(lambda: not any(map(is_alive, started)), 20)
+        wait_until(lambda: not list(written.iterdir()) and not any(map(is_alive, started)), 20)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
@@ -186,17 +162,16 @@ def test_a_signal_ends_all_while_it_starts(sent: signal.Signals) -> None:
     assert [pid for pid in started if is_alive(pid)] == []
 
 
-def test_it_ends_when_a_part_of_it_has_ended() -> None:
-    with make_run() as run:
+def test_it_ends_when_a_part_of_it_has_ended(tmp_path: Path) -> None:
+    with dev_server(PROGRAM, free_port(), tmp_path / "log") as run:
         [emulator] = [
             pid
             for pid in children(run.process.pid)
             if b"emulator.py\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
         os.kill(emulator, signal.SIGKILL)
-        output, _ = run.process.communicate(timeout=20)
-    assert run.process.returncode == 1
-    assert output.endswith("The emulated AWS has ended by itself.\n")
+        assert run.process.wait(20) == 1
+    assert run.lines[-1] == "The emulated AWS has ended by itself."
 
 
 @pytest.mark.parametrize(

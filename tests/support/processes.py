@@ -2,12 +2,18 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+import urllib3
+
+from tests.support import ROOT
 
 # A shell that would break each of the programs, if they read it.
 HOSTILE = {
@@ -20,15 +26,54 @@ HOSTILE = {
 }
 
 
-def read_until_ready(process: subprocess.Popen[str]) -> list[str]:
-    """Its lines up to the last that says what can be called."""
-    lines: list[str] = []
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.append(line.rstrip("\n"))
-        if line.startswith("Ctrl-C ends "):
-            return lines
-    raise AssertionError("\n".join(lines))
+class DevServer(NamedTuple):
+    """A running `make run` or `chalice local`, with the log of what it prints."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def lines(self) -> list[str]:
+        return self.log.read_text().splitlines()
+
+    @property
+    def curls(self) -> list[str]:
+        """The commands that it prints when it is ready."""
+        ready = self.lines.index(f"ready: http://127.0.0.1:{self.port}")
+        return self.lines[ready + 1 : ready + 5]
+
+    @property
+    def token(self) -> Path:
+        """The file of the token."""
+        return Path(self.curls[0].partition("$(cat ")[2].partition(")")[0])
+
+    def status(self, token: str = "") -> int:
+        url = f"http://127.0.0.1:{self.port}/jobs/list"
+        return urllib3.request("GET", url, headers={"Authorization": token}).status
+
+
+@contextmanager
+def dev_server(
+    command: Sequence[str | Path], port: int, log: Path, folder: Path = ROOT, **environ: str
+) -> Iterator[DevServer]:
+    """It, once it is ready, in a hostile shell. SIGTERM ends it, and what it has started."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={"PATH": os.environ["PATH"], **HOSTILE, "PORT": str(port), **environ},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: process.poll() is not None or "/delete?" in log.read_text())
+        yield DevServer(process, port, log)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(20)
 
 
 def paste(command: str) -> str:
