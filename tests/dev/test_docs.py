@@ -59,6 +59,13 @@ def anchors(document: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_path_of_the_project_exists(document: Path) -> None:
+    folders = "bench|chalicelib|client|dev|docs|tests"
+    paths = re.findall(rf"(?<![\w./-])(?:{folders})/[\w./-]*\w", document.read_text())
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_link_leads_to_a_file_or_a_heading_of_the_project(document: Path) -> None:
     for link in re.findall(r"\]\(([^)]+)\)", document.read_text()):
         if link.startswith("https://"):

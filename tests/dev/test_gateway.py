@@ -18,7 +18,7 @@ from werkzeug.wrappers import Request, Response
 
 from dev.gateway import HEADERS, Gateway
 from tests.support.events import ENVIRON, lambda_event
-from tests.support.scripted_server import Scripted, scripted_server
+from tests.support.scripted_server import HANG_UP, Scripted, scripted_server
 
 SECONDS = 27
 KEY = rsa.generate_private_key(65537, 2048)
@@ -109,6 +109,32 @@ def test_the_log_has_the_reason_of_a_401_but_not_the_token(
     response = client.get("/closed", headers=signed(**claims))
     assert (response.status_code, response.json) == (401, {"message": "Unauthorized"})
     assert capsys.readouterr().err == f"Unauthorized: {reason}\n"
+
+
+@pytest.mark.parametrize(
+    ("response", "reason"),
+    [
+        (Scripted(404), "HTTP Error 404"),
+        (Scripted(200, "<html>"), "Expecting value"),
+        (Scripted(200, "[]"), ""),
+        (Scripted(200), ""),
+        (Scripted(HANG_UP), "Remote end closed"),
+    ],
+)
+def test_keys_that_cannot_be_read_are_said_with_their_url(
+    response: Scripted,
+    reason: str,
+    environ: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with scripted_server(response) as cognito:
+        environ.setenv("AWS_ENDPOINT_URL", cognito.url)
+        answer = client_of(Echo).get("/closed", headers=signed())
+    path = f"/{ENVIRON['USER_POOL_ARN'].rpartition('/')[2]}/.well-known/jwks.json"
+    assert cognito.requests == [f"GET {path}"]
+    [line] = capsys.readouterr().err.splitlines()
+    assert (answer.status_code, answer.json) == (500, {"message": line})
+    assert f"keys cannot be read from {cognito.url}{path}: {reason}" in line
 
 
 def test_the_keys_may_need_a_certificate_of_aws_ca_bundle(

@@ -6,7 +6,6 @@ import re
 import socket
 import struct
 import time
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -14,26 +13,8 @@ import pytest
 
 from chalicelib.config import load_settings
 from chalicelib.urls import signer
-from dev.emulated_aws import (
-    BUCKET,
-    REGION,
-    api_environ,
-)
-from dev.processes import free_port, wait_for
-from dev.run import local_api
+from dev.emulated_aws import REGION, api_environ
 from tests.support.running_api import Running
-from tests.support.scripted_server import HANG_UP, Scripted, scripted_server
-
-
-def test_every_result_url_opens_and_is_what_the_processor_wrote(running: Running) -> None:
-    names = running.put_job(1)
-    job = running("GET", "/jobs/get", job_id=1).json()
-    assert job["job_info"]["object_uuid_names"] == names
-    assert sorted(job["results"]) == sorted(names)
-    for name, urls in job["results"].items():
-        full = running.http.request("GET", urls["full"])
-        assert (full.status, full.json()["object"]) == (200, name)
-        assert running.http.request("GET", urls["min"]).json() == {"labels": ["sky", "house"]}
 
 
 def test_an_object_url_opens_and_a_tampered_one_does_not(running: Running) -> None:
@@ -73,44 +54,6 @@ def test_a_url_expires_after_its_expiry_and_window(age: int, status: int, runnin
     answer = running.http.request("GET", sign(f"{running.alice}/2/{name}"), retries=False)
     assert answer.status == status
     assert (b"expired" in answer.data) == (status == 403)
-
-
-def test_keys_that_cannot_be_read_are_said_with_their_url(running: Running, tmp_path: Path) -> None:
-    broken = (Scripted(404), Scripted(200, "<html>"), Scripted(200, "[]"), Scripted(200, "{}"))
-    log = tmp_path / "api.log"
-    with scripted_server(*broken, Scripted(HANG_UP)) as cognito:
-        environ = {"AWS_ENDPOINT_URL": cognito.url}
-        port = free_port()
-        with local_api(running.aws, running.pool_arn, port, log, **environ) as api:
-            here = running._replace(url=f"http://127.0.0.1:{port}")
-            assert wait_for(f"{here.url}/jobs/list", api) == 401
-            answers = [here("GET", "/jobs/list") for _ in range(5)]
-            assert here("GET", "/jobs/list", token="garbage").status == 401
-    pool_id = running.pool_arn.rpartition("/")[2]
-    url = f"{cognito.url}/{pool_id}/.well-known/jwks.json"
-    assert cognito.requests == [f"GET {urlsplit(url).path}"] * 5
-    lines = [line for line in log.read_text().splitlines() if line.startswith("The user pool")]
-    for answer, line in zip(answers, lines, strict=True):
-        assert answer.status == 500
-        assert answer.json() == {"message": line}
-        assert line.startswith(f"The user pool's keys cannot be read from {url}: ")
-    assert "HTTP Error 404" in lines[0]
-
-
-def test_delete_leaves_nothing_and_can_be_asked_again(running: Running) -> None:
-    running.put_job(20)
-    running.put_job(20)
-    s3 = running.aws.client("s3")
-    prefix = f"{running.alice}/20/"
-    s3.create_multipart_upload(Bucket=BUCKET, Key=f"{prefix}big.mov")
-    for _ in range(2):
-        answer = running("DELETE", "/jobs/delete", job_id=20)
-        assert (answer.status, answer.json()) == (200, {"message": "Ok"})
-        page = s3.list_object_versions(Bucket=BUCKET, Prefix=prefix)
-        assert "Versions" not in page
-        assert "DeleteMarkers" not in page
-        assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET, Prefix=prefix)
-        assert running("GET", "/jobs/get", job_id=20).status == 404
 
 
 def tampered(token: str) -> str:

@@ -11,10 +11,9 @@ from typing import Any
 
 import botocore.loaders
 import pytest
-import yaml
 
 from dev import demo, package
-from dev.emulated_aws import BUCKET, INDEX, TABLE, create_bucket, create_table, emulated_aws
+from dev.emulated_aws import BUCKET, TABLE, create_bucket, create_table, emulated_aws
 from tests.support.events import ALICE, ENVIRON, lambda_event
 
 MOST_BYTES = 2_500_000
@@ -172,10 +171,3 @@ def test_the_zip_does_all_four_routes_in_a_bare_interpreter(unpacked: Path, tmp_
         assert Path(file).is_relative_to(unpacked) or (
             Path(file).is_relative_to(standard_library) and "site-packages" not in file
         )
-
-
-def test_the_index_that_the_zip_is_told_of_is_the_templates(build: Path) -> None:
-    resources = yaml.safe_load((build / "template.yaml").read_text())["Resources"]
-    variables = resources["APIHandler"]["Properties"]["Environment"]["Variables"]
-    [index] = resources["JobRequestsTable"]["Properties"]["LocalSecondaryIndexes"]
-    assert variables["JOB_LIST_INDEX"] == index["IndexName"] == INDEX

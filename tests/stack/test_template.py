@@ -231,22 +231,6 @@ def test_every_route_is_behind_the_pool_and_every_preflight_has_the_apps_headers
     assert routes == 4
 
 
-def test_each_limit_is_for_all_routes_or_for_one_that_exists(template: Json, app: Chalice) -> None:
-    for limits in properties(template, "RestAPI")["MethodSettings"]:
-        # AWS's spelling of a path: a /, then the path with ~1 for each /.
-        path = limits["ResourcePath"].removeprefix("/").replace("~1", "/")
-        assert path == limits["HttpMethod"] == "*" or limits["HttpMethod"] in app.routes[path]
-
-
-def test_there_is_no_stage_beside_the_one_that_is_throttled_and_watched(translated: Json) -> None:
-    """Where it knows no OpenApiVersion, SAM makes one named Stage."""
-    resources = translated["Resources"].values()
-    stages = [r["Properties"] for r in resources if r["Type"] == "AWS::ApiGateway::Stage"]
-    assert [stage["StageName"] for stage in stages] == ["api"]
-    [deployment] = [r for r in resources if r["Type"] == "AWS::ApiGateway::Deployment"]
-    assert "StageName" not in deployment["Properties"]
-
-
 def test_sam_deploy_has_the_template_and_the_capabilities_that_it_needs(translated: Json) -> None:
     sam = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]
     assert ROOT / sam["global"]["parameters"]["template_file"] == BUILD / "template.yaml"
