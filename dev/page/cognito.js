@@ -1,14 +1,6 @@
 /**
- * The ID token of a user of a Cognito user pool, for an e-mail address and a password.
- *
- * If the pool asks for more than that (a code, a new password), use a library such as AWS Amplify.
- * Throws an Error whose message can be shown.
- *
- * @param {string} endpoint e.g. https://cognito-idp.eu-central-1.amazonaws.com
- * @param {string} clientId of the pool's client
- * @param {string} email
- * @param {string} password
- * @returns {Promise<string>}
+ * The ID token of a user of a Cognito user pool. Throws an Error whose message can be shown. If
+ * the pool asks for more than a password, use a library such as AWS Amplify.
  */
 export async function logIn(endpoint, clientId, email, password) {
   const response = await fetch(`${endpoint}/`, {

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 import urllib3
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService, Keys
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
@@ -155,9 +155,10 @@ class Browser:
         widths: list[int] = self.driver.execute_script(script)
         return widths
 
-    def see_jobs(self, count: int) -> None:
-        """Wait until so many jobs are listed."""
-        self.wait(lambda: len(self.job_ids()) == count)
+    def is_wider_than_the_window(self) -> bool:
+        script = "return document.documentElement.scrollWidth > innerWidth"
+        wider: bool = self.driver.execute_script(script)
+        return wider
 
     def saved(self, name: str) -> bytes:
         """The bytes of a download. The browser first makes an empty file of that name."""
@@ -170,12 +171,16 @@ class Browser:
         entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]  # selenium's
         return [entry["message"] for entry in entries]
 
-    def look(self, width: int, scheme: str = "light") -> None:
+    def look(self, width: int, scheme: str = "light", forced_colors: str = "none") -> None:
         """Be so many CSS pixels wide, in the light or the dark scheme."""
         metrics = {"width": width, "height": 980, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         # A color that is still changing has a contrast of its own.
-        features = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        features = {
+            "prefers-color-scheme": scheme,
+            "prefers-reduced-motion": "reduce",
+            "forced-colors": forced_colors,
+        }
         named = [{"name": name, "value": value} for name, value in features.items()]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": named})
 
@@ -248,26 +253,39 @@ def browser(chromium: Browser) -> Iterator[Browser]:
     assert [m for m in chromium.messages() if "Security Policy" in m or "Uncaught" in m] == []
 
 
+@pytest.fixture
+def fast_browser(browser: Browser) -> Iterator[Browser]:
+    """The browser, with the page's timers running six times as fast."""
+    script = """
+        const slowly = setTimeout;
+        window.setTimeout = (work, ms, ...rest) => slowly(work, ms / 6, ...rest);
+    """
+    command = "Page.addScriptToEvaluateOnNewDocument"
+    added = browser.driver.execute_cdp_cmd(command, {"source": script})
+    yield browser
+    browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
 def test_who_logs_in_sees_every_job(running: Running, browser: Browser) -> None:
     browser.visit(running.page)
     # The demo user's address and password are filled in.
     browser.see("#password").send_keys("x")
     browser.press(f"{LOGIN} button")
-    browser.see("#error", "Incorrect username or password.")
+    browser.see(f"{LOGIN} .problem", "Incorrect username or password.")
     browser.type("#password", PASSWORD + Keys.ENTER)
     row = browser.see(f"{LIST} tbody tr", "Grüße aus Köln")
     assert browser.wait(browser.focused) == "Your jobs"
+    assert browser.see("header #who").text == ALICE
     assert browser.job_ids() == [f"Job {job_id}" for job_id in sorted(JOBS, reverse=True)]
     cells = [cell.text for cell in row.find_elements(By.CSS_SELECTOR, "th, td")]
-    assert cells[:2] == ["Grüße aus Köln\nJob 7", "Job completed successfully"]
-    assert cells[2].startswith("Jan 7, 2026")
+    assert cells[:2] == ["Grüße aus Köln\nJob 7", "Completed"]
     assert cells[3].endswith(" kB")
     assert cells[4] == "1.5"
-    # The unit is shown where the table has no headings.
-    units = [each.get_attribute("data-unit") for each in browser.seen(f"{LIST} .credits")]
-    counts = [each.text for each in browser.seen(f"{LIST} .credits")]
-    assert units == ["credit" if count == "1" else "credits" for count in counts]
-    assert "1" in counts
+    details = [row.find_element(By.CSS_SELECTOR, each) for each in (".badge", "time")]
+    hover = [detail.get_attribute("title") for detail in details]
+    assert hover == ["Job completed successfully", "Jan 7, 2026, 12:00 PM"]
+    assert browser.see(f"{LIST} .count").text == f"{len(JOBS)} jobs"
+    assert browser.see(f"{LIST} .updated").text == "Updated now"
     browser.press("header button", "Log out")
     browser.see(LOGIN)
     assert browser.job_ids() == []
@@ -280,15 +298,55 @@ def test_one_request_shows_a_job_with_all_its_images(running: Running, browser: 
     browser.see(f"{LIST} a", "Grüße aus Köln")
     running.proxy.plan(GET)
     browser.press(f"{LIST} a", "Grüße aus Köln")
-    browser.see(f"{JOB} h2", "3 files")
+    browser.see("#files h2", "3 files")
     browser.wait(lambda: browser.image_widths() == [160, 160, 160])
     assert running.proxy.lines("GET") == [f"{GET}?job-id={WITH_IMAGES}&include=object-urls"]
     assert browser.focused() == "Grüße aus Köln"
     assert browser.driver.title == "Grüße aus Köln · Jobs"
     # Without this a script could not read the image out of the browser's cache.
     assert browser.see(".preview img").get_attribute("crossorigin") == "anonymous"
+
+
+def test_ten_thousand_jobs_are_searched_and_back_keeps_the_place(
+    running: Running, browser: Browser
+) -> None:
+    """A list of 10,000 jobs in one response, without a job in progress."""
+    jobs = [
+        {"job_id": number, "job_name": f"Job of {number % 100} parts", "status": "success"}
+        | {"date": f"2026-01-01 00:00:00.{number:09} UTC", "status_meaning": "Done"}
+        | {"total_size": number, "credits_spent": 1, "progress": None, "finished": True}
+        for number in range(10_000, 0, -1)
+    ]
+    many = Planned(200, json.dumps({"jobs": jobs}), {"ETag": '"many"'})
+    running.proxy.plan(LIST_ROUTE, many, many)
+    browser.visit(running.page, token=running.token)
+    browser.see(f"{LIST} a")
+    assert browser.see(f"{LIST} .count").text == "10,000 jobs"
+    assert len(browser.job_ids()) <= 200
+    browser.press(f"{LIST} [data-sort=size] button")
+    assert browser.see(f"{LIST} [data-sort=size]").get_attribute("aria-sort") == "ascending"
+    assert browser.job_ids()[:2] == ["Job 1", "Job 2"]
+    browser.type("#search", "OF 42 parts")
+    browser.press("#filter option[value=good]")
+    assert browser.see(f"{LIST} .count").text == "100 of 10,000 jobs"
+    browser.type("#search", "parts")
+    browser.press(f"{LIST} .after")
+    browser.see(f"{LIST} .range", "Page 2 of 100")
+    assert browser.job_ids()[0] == "Job 101"
+    browser.press(f"{LIST} .before")
+    script = "arguments[0].scrollIntoView(); return scrollY"
+    link = browser.see(f"{LIST} a[href$='/jobs/{QUEUED}']")
+    place = browser.driver.execute_script(script, link)
+    link.click()
+    browser.see(f"{JOB} h1", "Waiting")
     browser.driver.back()
-    browser.wait(lambda: len(browser.job_ids()) == len(JOBS))
+    assert browser.wait(lambda: "10 parts" in browser.focused())
+    assert place == browser.driver.execute_script("return scrollY") > 100
+    assert browser.see("#search").get_attribute("value") == "parts"
+    assert browser.see(f"{LIST} .count").text == "10,000 jobs"
+    browser.wait(lambda: len(running.proxy.lines(LIST_ROUTE)) == 2)
+    browser.driver.refresh()
+    running.proxy.plan(LIST_ROUTE)
 
 
 def test_ten_requests_cost_one_preflight(running: Running, browser: Browser) -> None:
@@ -376,22 +434,27 @@ def test_a_service_workers_cache_gives_no_user_the_jobs_of_another(
 
 
 def test_a_job_in_progress_is_followed_until_it_is_finished(
-    running: Running, browser: Browser
+    running: Running, fast_browser: Browser
 ) -> None:
-    files = ["only.png"]
+    browser, files = fast_browser, ["only.png"]
+    poll_seconds = 0.5
     running.put_job(18, demo.Job("processing_40%", "In progress", files))
-    browser.visit(running.page, "#/jobs/18", running.token)
+    browser.visit(running.page, token=running.token)
+    browser.see(f"{LIST} .badge", "40% done")
+    running.put_job(18, demo.Job("processing_60%", "In progress", files))
+    browser.see(f"{LIST} .badge", "60% done")
+    browser.press(f"{LIST} a", "In progress")
     bar = browser.see(f"{JOB} progress")
-    assert (bar.accessible_name, bar.get_attribute("value")) == ("Progress", "40")
+    assert (bar.accessible_name, bar.get_attribute("value")) == ("Progress", "60")
     first = len(running.statuses(GET))
     running.put_job(18, demo.Job("processing_80%", "In progress", files))
     browser.wait(lambda: browser.see(f"{JOB} progress").get_attribute("value") == "80")
     # In a tab that is not seen nothing is requested.
     page = browser.driver.current_window_handle
     browser.driver.switch_to.new_window("tab")
-    time.sleep(1)
+    time.sleep(poll_seconds)
     seen = len(running.statuses(GET))
-    time.sleep(3.5)
+    time.sleep(2 * poll_seconds)
     assert len(running.statuses(GET)) == seen
     browser.driver.close()
     browser.driver.switch_to.window(page)
@@ -399,11 +462,11 @@ def test_a_job_in_progress_is_followed_until_it_is_finished(
     assert running.statuses(GET)[-1] == 304
     running.put_job(18, demo.Job("success", "In progress", files))
     browser.see("#status", "Job completed successfully.")
-    browser.see(f"{JOB} summary", "Result")
+    browser.see(f"{JOB} .result")
     assert browser.seen(f"{JOB} progress") == []
     finished = len(running.statuses(GET))
-    assert finished - first < 8
-    time.sleep(4)
+    assert finished > first
+    time.sleep(2 * poll_seconds)
     assert len(running.statuses(GET)) == finished
     running.table.delete_item(Key={"userId": running.alice, "jobId": 18})
 
@@ -411,9 +474,11 @@ def test_a_job_in_progress_is_followed_until_it_is_finished(
 def test_a_job_is_reached_by_the_keyboard_alone(running: Running, browser: Browser) -> None:
     browser.visit(running.page, token=running.token)
     browser.see(f"{LIST} a", "Old scans")
-    for key, then in ((Keys.TAB, "Refresh"), (Keys.TAB, "Old scans")):
-        browser.driver.switch_to.active_element.send_keys(key)
-        assert browser.focused() == then
+    reached: list[str] = []
+    while "Old scans" not in reached and len(reached) < 12:
+        browser.driver.switch_to.active_element.send_keys(Keys.TAB)
+        reached.append(browser.focused())
+    assert reached[0] == "Refresh"
     browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
     browser.see(f"{JOB} h1", "Old scans")
 
@@ -436,55 +501,65 @@ def test_a_file_of_a_folder_is_saved(running: Running, browser: Browser) -> None
 
 def test_a_download_arrives_long_after_the_click(running: Running, browser: Browser) -> None:
     browser.visit(running.page, f"#/jobs/{WITH_IMAGES}", running.token)
-    busy = Planned(503, '{"message": "Busy."}', {"Retry-After": "5"})
-    for planned in ([Planned(seconds=6)], [busy]):
-        (browser.downloads / "garden.png").unlink(missing_ok=True)
-        running.proxy.plan(URL, *planned)
-        browser.press("[aria-label='Download garden.png']")
-        if planned == [busy]:
-            browser.see("#status", "Busy. Trying again in ")
-        browser.see("#status", "“garden.png” is being downloaded.")
-        browser.saved("garden.png")
+    (browser.downloads / "garden.png").unlink(missing_ok=True)
+    # Five seconds after it, a browser no longer takes what happens for the user's will.
+    running.proxy.plan(URL, Planned(seconds=5.5))
+    browser.press("[aria-label='Download garden.png']")
+    browser.see("#status", "“garden.png” is being downloaded.")
+    browser.saved("garden.png")
     assert len(browser.driver.window_handles) == 1
 
 
-def test_a_download_of_what_is_gone_says_so(running: Running, browser: Browser) -> None:
-    running.put_job(19, demo.Job("queued", "Emptied", ["gone.png"]))
+def test_what_fails_is_said_where_the_user_acted(running: Running, browser: Browser) -> None:
+    running.put_job(19, demo.Job("queued", "Emptied", ["gone.png", "there.txt"]))
     key = f"{running.alice}/19/{demo.object_uuid(19, 'gone.png')}"
     running.aws.client("s3").delete_object(Bucket=BUCKET, Key=key)
     browser.visit(running.page, "#/jobs/19", running.token)
-    browser.see(f"{JOB} .preview span", "PNG")
+    browser.see(f"{JOB} .cards .preview span", "PNG")
     browser.press("[aria-label='Download gone.png']")
-    browser.see("#error", "This file does not exist.")
-    browser.see(f"{JOB} h1", "Emptied")
+    browser.see(f"{JOB} .cards .problem", "This file does not exist.")
+    failed = Planned(500, '{"message": "It went wrong."}', {"X-Request-Id": "number-one"})
+    running.proxy.plan(URL, failed)
+    browser.press("[aria-label='Download there.txt']")
+    browser.see(f"{JOB} .rows .problem", "It went wrong.\nRequest id: number-one")
+    browser.press(f"{JOB} .rows .problem button", "Try again")
+    assert browser.saved("there.txt") == b"no image"
+    assert browser.seen(f"{JOB} .rows .problem") == []
+    assert browser.focused() == "Open"
+    running.proxy.plan(GET, failed)
+    browser.press(f"{JOB} .refresh")
+    browser.see(f"{JOB} > .problem", "number-one")
+    browser.press(f"{JOB} > .problem button")
+    browser.wait(lambda: not browser.seen(f"{JOB} > .problem"))
     running.table.delete_item(Key={"userId": running.alice, "jobId": 19})
+
+
+def get(running: Running, job_id: int) -> Any:
+    """The response of the API about a job."""
+    headers = {"Authorization": running.token}
+    job = f"{running.api}/jobs/get?job-id={job_id}&include=object-urls"
+    return urllib3.PoolManager().request("GET", job, headers=headers).json()
 
 
 def test_what_its_credentials_outlived_is_renewed(running: Running, browser: Browser) -> None:
     """The first response has URLs that have ended, as S3 tells it in two ways."""
-    headers = {"Authorization": running.token}
-    job = f"{running.api}/jobs/get?job-id={FAILED_IN_PART}&include=object-urls"
-    body = urllib3.PoolManager().request("GET", job, headers=headers).json()
+    body = get(running, FAILED_IN_PART)
     ended = f"{running.proxy.url}/ended"
     body["results"] = {name: {"full": ended, "min": ended} for name in body["results"]}
     running.proxy.plan(GET, Planned(200, json.dumps(body), {"ETag": '"ended"'}))
     expired = "<Error><Code>ExpiredToken</Code></Error>"
     running.proxy.plan("GET /ended", Planned(400, expired), Planned(403, expired))
     browser.visit(running.page, f"#/jobs/{FAILED_IN_PART}", running.token)
-    for _ in range(2):
-        browser.press(f"{JOB} summary")
-        browser.see("#error", "This link has expired. Refresh the job to get a new one.")
-    browser.press(f"{JOB} .refresh")
-    browser.see("#status", "Up to date.")
-    browser.press(f"{JOB} summary")
-    browser.see(f"{JOB} pre", "labels")
+    browser.wait(lambda: len(browser.seen(f"{JOB} .chips")) == 2)
+    assert browser.seen(f"{JOB} .problem") == []
 
     # An image whose URL has ended is shown by a new one, without a click.
     body["object_urls"] = {name: f"{url}0" for name, url in body["object_urls"].items()}
+    body["results"] = {}
     running.proxy.plan(GET, Planned(200, json.dumps(body), {"ETag": '"ended"'}))
     browser.driver.refresh()
     browser.wait(lambda: browser.image_widths() == [160, 160])
-    assert len(running.proxy.lines("GET")) == 2
+    assert len(running.proxy.lines(GET)) == 2
 
 
 def test_a_result_that_is_not_json_says_so(running: Running, browser: Browser) -> None:
@@ -492,20 +567,26 @@ def test_a_result_that_is_not_json_says_so(running: Running, browser: Browser) -
     key = f"{running.alice}/20/results/{demo.object_uuid(20, 'broken.png')}.min.json"
     running.aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"<html>")
     browser.visit(running.page, "#/jobs/20", running.token)
-    browser.press(f"{JOB} summary")
-    browser.see("#error", "This result is not valid JSON.")
+    browser.see(f"{JOB} .cards .problem", "This result is not valid JSON.")
     running.table.delete_item(Key={"userId": running.alice, "jobId": 20})
 
 
-def test_a_job_that_does_not_exist_has_a_heading_and_a_title(
+def test_a_job_that_is_not_there_and_an_empty_list_say_what_to_do(
     running: Running, browser: Browser
 ) -> None:
     browser.visit(running.page, "#/jobs/99", running.token)
-    browser.see("#error")
     browser.see(f"{JOB} h1", "Job 99")
+    browser.see(f"{JOB} .blank", "This job is not there")
     assert browser.wait(browser.focused) == "Job 99"
     assert browser.driver.title == "Job 99 · Jobs"
-    assert browser.seen(f"{JOB} .danger") == []
+    assert browser.seen(f"{JOB} .danger") == browser.seen(".problem") == []
+    running.proxy.plan(LIST_ROUTE, Planned(200, '{"jobs": []}', {"ETag": '"none"'}))
+    browser.press(f"{JOB} .back")
+    browser.see(f"{LIST} .blank", "No jobs yet")
+    browser.press(f"{LIST} .refresh")
+    browser.see(f"{LIST} a", "Old scans")
+    browser.type("#search", "no such name")
+    browser.see(f"{LIST} .blank", "No job matches.")
 
 
 def test_a_file_opens_in_a_tab_of_its_own(running: Running, browser: Browser) -> None:
@@ -524,16 +605,26 @@ def test_a_file_opens_in_a_tab_of_its_own(running: Running, browser: Browser) ->
 def test_results_are_read_and_failures_have_their_reason(
     running: Running, browser: Browser
 ) -> None:
-    browser.visit(running.page, f"#/jobs/{FAILED_IN_PART}", running.token)
-    browser.wait(lambda: len(browser.seen(f"{JOB} summary")) == 2)
-    [reason] = browser.seen(f"{JOB} .reason")
-    assert reason.text == f"Not processed: {demo.FAILURE}"
-    browser.press(f"{JOB} summary")
+    running.put_job(22, JOBS[FAILED_IN_PART])
+    key = f"{running.alice}/22/results/{demo.object_uuid(22, 'Straße.png')}.min.json"
+    shares = [{"label": "sky", "confidence": 0.93}]
+    body = json.dumps({"labels": shares, "width": 1600})
+    running.aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
+    browser.visit(running.page, "#/jobs/22", running.token)
+    browser.wait(lambda: len(browser.seen(f"{JOB} .result")) == 2)
+    row = browser.see(f"{JOB} .rows li")
+    assert row.text.startswith(f"CR2\nraw.cr2\nNot processed: {demo.FAILURE}")
+    browser.wait(lambda: [li.text for li in browser.seen(f"{JOB} .chips li")] == ["sky", "house"])
+    assert browser.see(f"{JOB} meter").get_attribute("value") == "0.93"
+    readable = browser.see(f"{JOB} .readable", "width").text
+    assert readable.split("\n") == ["labels", "sky", "93%", "width", "1,600"]
+    browser.press(f"{JOB} summary", "JSON")
     result = browser.see(f"{JOB} pre", "labels")
     assert json.loads(result.text) == {"labels": ["sky", "house"]}
     assert "\n" in result.text
     # Only an element with such a role can have a name.
     assert (result.aria_role, result.accessible_name) == ("group", "Result of beach.png")
+    running.table.delete_item(Key={"userId": running.alice, "jobId": 22})
 
 
 def test_a_refresh_says_whether_anything_has_changed(running: Running, browser: Browser) -> None:
@@ -547,13 +638,13 @@ def test_a_refresh_says_whether_anything_has_changed(running: Running, browser: 
     browser.see("#status", "Up to date.")
     assert browser.job_ids()[:2] == ["Job 13", "Job 12"]
     browser.press(f"{LIST} a", "Brand new")
-    browser.see(f"{JOB} .state", "Waiting in the queue to be processed")
+    browser.see(f"{JOB} .facts", "Waiting in the queue to be processed")
     browser.press(f"{JOB} .refresh")
     browser.see("#status", "Nothing has changed.")
     assert running.statuses(GET)[-1] == 304
     running.table.delete_item(Key={"userId": running.alice, "jobId": 13})
     browser.press(f"{JOB} .refresh")
-    browser.see("#error", "The job does not exist")
+    browser.see(f"{JOB} .blank", "This job is not there")
 
 
 def test_a_job_is_deleted_only_when_confirmed(running: Running, browser: Browser) -> None:
@@ -574,6 +665,13 @@ def test_a_job_is_deleted_only_when_confirmed(running: Running, browser: Browser
     assert browser.focused() == "Your jobs"
     prefix = f"{running.alice}/14/"
     assert "Contents" not in running.aws.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+    running.put_job(14, demo.Job("queued", "To be deleted", []))
+    browser.press(f"{LIST} .refresh")
+    browser.press("[aria-label='Delete To be deleted']")
+    browser.see("dialog", "“To be deleted”, its files and all results")
+    browser.press("dialog .confirm")
+    browser.wait(lambda: browser.focused() == "Old scans")
+    assert browser.job_ids()[0] == "Job 12"
 
 
 def test_a_token_that_has_expired_leads_back_to_the_log_in(
@@ -595,12 +693,12 @@ def test_a_token_that_has_expired_leads_back_to_the_log_in(
         lambda: http.request("GET", f"{running.api}/jobs/list", headers=headers).status == 401
     )
     browser.visit(running.page, f"#/jobs/{QUEUED}", token)
-    browser.see("#error", "Your session has ended. Please log in again.")
+    browser.see(f"{LOGIN} .problem", "Your session has ended. Please log in again.")
     assert browser.focused() == "email"
     browser.type("#email", ALICE)
     browser.type("#password", PASSWORD + Keys.ENTER)
     browser.see(f"{JOB} h1", "Waiting")
-    assert browser.seen("#error") == []
+    assert browser.seen(".problem") == []
 
 
 def test_nothing_of_a_job_is_left_in_the_page_after_a_log_out(
@@ -627,40 +725,18 @@ def test_an_api_that_cannot_be_reached_is_said_plainly(running: Running, browser
     browser.see("#status", "The API cannot be reached. Trying again in 2 s …")
     # The notice goes with the retry that succeeds.
     browser.see(f"{LIST} a")
-    assert browser.seen("#status") == browser.seen("#error") == []
+    assert browser.seen("#status") == browser.seen(".problem") == []
 
 
-def test_sixty_jobs_come_page_by_page(running: Running, browser: Browser) -> None:
-    cognito = running.aws.client("cognito-idp")
-    user_id = create_user(cognito, running.pool, "bob@example.com")
-    for job_id in range(1, 61):
-        date = f"2026-02-01 12:00:{job_id:02}.000000000 UTC"
-        running.table.put_item(Item={"userId": user_id, "jobId": job_id, "date": date})
-    token = log_in(cognito, running.pool, "bob@example.com")["IdToken"]
-    browser.visit(running.page, token=token)
-    for count in (20, 40, 60):
-        browser.see_jobs(count)
-        if count < 60:
-            browser.press(f"{LIST} .more")
-    assert browser.job_ids() == [f"Job {job_id}" for job_id in range(60, 0, -1)]
-    assert browser.seen(f"{LIST} .more") == []
-    browser.press(f"{LIST} .refresh")
-    browser.see("#status", "Nothing has changed.")
-    assert running.statuses(LIST_ROUTE)[-3:] == [304] * 3
-    running.table.delete_item(Key={"userId": user_id, "jobId": 59})
-    browser.press(f"{LIST} .refresh")
-    browser.see("#status", "Up to date.")
-    assert len(browser.job_ids()) == 59
-
-
-def test_a_delete_that_gets_503_is_retried_in_time(running: Running, browser: Browser) -> None:
+def test_a_delete_that_gets_503_is_retried_in_time(running: Running, fast_browser: Browser) -> None:
+    browser = fast_browser
     running.put_job(15, demo.Job("queued", "Busy", []))
     browser.visit(running.page, "#/jobs/15", running.token)
     browser.press(f"{JOB} .danger")
-    busy = Planned(503, '{"message": "The service is busy."}', {"Retry-After": "2"})
+    busy = Planned(503, '{"message": "The service is busy."}', {"Retry-After": "10"})
     running.proxy.plan("DELETE /jobs/delete", busy)
     browser.press("dialog .confirm")
-    browser.see("dialog .note", "The service is busy. Trying again in 3 s …")
+    browser.see("dialog .note", "The service is busy. Trying again in 1")
     assert not browser.see("dialog .confirm").is_enabled()
     browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
     browser.see("dialog progress")
@@ -677,15 +753,111 @@ def test_a_job_of_more_results_than_one_response_holds_is_shown_whole(
     running.table.put_item(Item={**key, "objectUuidNames": names, "status": "success"})
     before = len(running.statuses(GET))
     browser.visit(running.page, "#/jobs/17", running.token)
-    browser.see(f"{JOB} h2", "8,000 files")
+    browser.see("#files h2", "8,000 files")
     assert running.statuses(GET)[before:] == [200, 200]
-    assert [card.text for card in browser.seen(f"{JOB} summary")] == ["Result"] * 24
-    browser.press(f"{JOB} .more")
-    assert browser.wait(browser.focused) == "Open"
-    assert len(browser.seen(f"{JOB} summary")) == 48
+    browser.see("#files .more", "60 of 8,000 files …")
+    assert len(browser.seen(f"{JOB} .result")) == 60
+    browser.driver.execute_script("scrollTo(0, document.body.scrollHeight)")
+    browser.wait(lambda: len(browser.seen(f"{JOB} .result")) > 60)
     browser.press(f"{JOB} .refresh")
     browser.see("#status", "Nothing has changed.")
     running.table.delete_item(Key=key)
+
+
+def test_a_name_without_spaces_fits_every_width(running: Running, browser: Browser) -> None:
+    name = "x" * 255
+    running.put_job(23, demo.Job("success", name, [f"{name[4:]}.png", f"{name[4:]}.zip"]))
+    for view in ("", "#/jobs/23"):
+        browser.visit(running.page, view, running.token)
+        browser.see(f"{JOB} .rows li" if view else f"{LIST} a")
+        for width in (320, 375, 768, 1200):
+            browser.look(width)
+            assert not browser.is_wider_than_the_window()
+            for heading in browser.seen(f"{JOB} h1"):
+                assert heading.size["height"] < 90
+            heights = {row.size["height"] for row in browser.seen(f"{LIST} tbody tr")}
+            # The borders are not whole pixels.
+            assert max(heights, default=0) - min(heights, default=0) <= 1
+    running.table.delete_item(Key={"userId": running.alice, "jobId": 23})
+
+
+def test_what_no_writer_should_have_stored_is_shown(running: Running, browser: Browser) -> None:
+    odd = {"job_id": 1, "job_name": 5, "date": None, "total_size": -1, "credits_spent": None}
+    rest = {"status": None, "status_meaning": "Unknown status", "progress": None, "finished": False}
+    blank, turned = ({**odd, **rest, "job_name": name} for name in ("\u200b ", "a\u202egpj.exe"))
+    body = json.dumps({"jobs": [{**odd, **rest}, blank, turned]})
+    running.proxy.plan(LIST_ROUTE, Planned(200, body, {"ETag": '"odd"'}))
+    browser.visit(running.page, token=running.token)
+    browser.see(f"{LIST} a")
+    assert [link.text for link in browser.seen(f"{LIST} a")] == ["5", "Without a name", "agpj.exe"]
+    cells = browser.see(f"{LIST} tbody tr").find_elements(By.CSS_SELECTOR, "td")
+    assert [cell.text for cell in cells] == ["Unknown", *["\u2013"] * 3, ""]
+    info: dict[str, Any] = {
+        **odd,
+        **rest,
+        "job_name": "a\u202egpj.exe",
+        "email": None,
+        "media_length": {},
+    }
+    names = {"u1.png": None, "u2.txt": 7}
+    info |= {"object_uuid_names": names, "failed_to_process": {}}
+    urls = dict.fromkeys(names, f"{running.page}/icon.svg")
+    job = {"job_info": info, "results": {}, "object_urls": urls}
+    body = json.dumps(job | {"expires_at": "2099-01-01T00:00:00Z"})
+    running.proxy.plan(GET, Planned(200, body, {"ETag": '"odd"'}))
+    browser.press(f"{LIST} a", "agpj.exe")
+    browser.see(f"{JOB} h1", "agpj.exe")
+    assert browser.driver.title == "agpj.exe · Jobs"
+    assert [name.text for name in browser.seen("#files h3")] == ["7", "u1.png"]
+
+
+def test_tabs_share_a_session_and_end_it_together(running: Running, browser: Browser) -> None:
+    browser.visit(running.page, token=running.token)
+    driver = browser.driver
+    first = driver.current_window_handle
+    link = browser.see(f"{LIST} a", "Old scans")
+    ActionChains(driver).key_down(Keys.CONTROL).click(link).key_up(Keys.CONTROL).perform()
+    browser.wait(lambda: len(driver.window_handles) == 2)
+    driver.switch_to.window(next(tab for tab in driver.window_handles if tab != first))
+    browser.see(f"{JOB} h1", "Old scans")
+    browser.press("header button", "Log out")
+    browser.see(LOGIN)
+    assert driver.current_url == f"{running.page}/"
+    driver.close()
+    driver.switch_to.window(first)
+    browser.see(f"{LOGIN} .problem", "Your session has ended.")
+    assert "Old scans" not in driver.page_source
+
+
+def test_a_thousand_images_load_as_they_come_into_view(running: Running, browser: Browser) -> None:
+    body = get(running, WITH_IMAGES)
+    uuids = [f"{number:04}.png" for number in range(1000)]
+    body["job_info"]["object_uuid_names"] = {uuid: uuid for uuid in uuids}
+    body["object_urls"] = {uuid: f"{running.page}/icon.svg?n={uuid}" for uuid in uuids}
+    body["results"] = {}
+    running.proxy.plan(GET, Planned(200, json.dumps(body), {"ETag": '"thousand"'}))
+    browser.visit(running.page, f"#/jobs/{WITH_IMAGES}", running.token)
+    browser.see("#files h2", "1,000 files")
+    entries = "performance.getEntriesByType('resource')"
+    loaded = f"return {entries}.filter((each) => each.name.includes('?n=')).length"
+    browser.wait(lambda: browser.driver.execute_script(loaded) > 0)
+    assert browser.driver.execute_script(loaded) < 60
+    cards = "return document.querySelectorAll('.cards > li').length"
+    scroll = "scrollTo(0, document.body.scrollHeight);"
+    browser.wait(lambda: browser.driver.execute_script(scroll + cards) == 1000)
+    assert browser.driver.execute_script(loaded) < 1000
+
+
+def test_a_jobs_link_and_id_are_copied(running: Running, browser: Browser) -> None:
+    browser.visit(running.page, f"#/jobs/{QUEUED}", running.token)
+    for button, text in (("link", browser.driver.current_url), ("id", str(QUEUED))):
+        browser.press(f"{JOB} .copy-{button}")
+        browser.see("#status", "Copied.")
+        permission = {"name": "clipboard-read"}
+        settings = {"permission": permission, "setting": "granted", "origin": running.page}
+        browser.driver.execute_cdp_cmd("Browser.setPermission", settings)
+        script = "navigator.clipboard.readText().then(arguments[0])"
+        assert browser.driver.execute_async_script(script) == text
 
 
 def test_what_a_name_says_is_text_and_never_markup(running: Running, browser: Browser) -> None:
@@ -694,7 +866,7 @@ def test_what_a_name_says_is_text_and_never_markup(running: Running, browser: Br
     browser.visit(running.page, token=running.token)
     browser.press(f"{LIST} a", markup)
     browser.see(f"{JOB} h1", markup)
-    assert browser.see(f"{JOB} h3").text == f"{markup}.png"
+    assert browser.see("#files h3").text == f"{markup}.png"
     browser.wait(lambda: browser.image_widths() == [160])
     assert browser.driver.title == f"{markup} · Jobs"
     running.table.delete_item(Key={"userId": running.alice, "jobId": 16})
@@ -733,17 +905,17 @@ def test_every_view_is_free_of_barriers_and_fits(
     browser.see(LOGIN)
     assert barriers(browser, axe) == []
     browser.visit(running.page, token=running.token)
-    browser.see(f"{LIST} progress")
-    assert barriers(browser, axe) == []
-    browser.press(f"{LIST} a", "Street at night")
-    browser.see(f"{JOB} progress")
+    browser.see(f"{LIST} .badge")
     assert barriers(browser, axe) == []
     browser.visit(running.page, "#/jobs/99", running.token)
-    browser.see("#error")
+    browser.see(f"{JOB} .blank")
     assert barriers(browser, axe) == []
     browser.visit(running.page, f"#/jobs/{FAILED_IN_PART}", running.token)
     browser.press(f"{JOB} summary")
     browser.see(f"{JOB} pre", "labels")
+    running.proxy.plan(URL, Planned(500, '{"message": "It went wrong."}', {"X-Request-Id": "1"}))
+    browser.press(f"{JOB} .download")
+    browser.see(f"{JOB} .problem button")
     assert barriers(browser, axe) == []
     browser.press(f"{JOB} .danger")
     browser.see("dialog")
@@ -754,26 +926,38 @@ def barriers(browser: Browser, axe: str) -> list[str]:
     """What axe-core finds in what is shown now, and whether it is wider than the window."""
     browser.driver.execute_script(axe)
     seen = []
-    for width, scheme in itertools.product((320, 1280), ("light", "dark")):
-        browser.look(width, scheme)
+    schemes = (("light", "none"), ("dark", "none"), ("dark", "active"))
+    for width, (scheme, forced) in itertools.product((320, 1280), schemes):
+        browser.look(width, scheme, forced)
         found = browser.driver.execute_async_script(
             "axe.run().then((found) => arguments[0](found.violations))"
         )
         seen += [
             f"{width} {scheme} {v['id']}: {node['html']}" for v in found for node in v["nodes"]
         ]
-        if browser.driver.execute_script(
-            "return document.documentElement.scrollWidth > innerWidth"
-        ):
+        if browser.is_wider_than_the_window():
             seen.append(f"{width} {scheme}: wider than the window")
     return seen
 
 
 @pytest.mark.skipif("SCREENSHOT" not in os.environ, reason="SCREENSHOT=docs/page.png asks for it")
 def test_screenshot_for_the_readme(running: Running, browser: Browser) -> None:
+    browser.look(960)
     browser.visit(running.page, token=running.token)
+    browser.see(f"{LIST} a")
+    pictures = [browser.driver.get_screenshot_as_base64()]
     browser.press(f"{LIST} a", "Holiday, failed in part")
-    browser.press(f"{JOB} summary")
-    browser.see(f"{JOB} pre", "labels")
+    browser.wait(lambda: len(browser.seen(f"{JOB} .chips")) == 2)
     browser.wait(lambda: browser.image_widths() == [160, 160])
+    pictures.append(browser.driver.get_screenshot_as_base64())
+    # Side by side.
+    browser.look(1936)
+    browser.driver.get("about:blank")
+    script = """
+        document.body.style = "margin: 0; display: flex; gap: 16px";
+        document.body.append(...arguments[0].map((picture) => Object.assign(
+          new Image(960, 980), { src: `data:image/png;base64,${picture}` })));
+        Promise.all([...document.images].map((image) => image.decode())).then(arguments[1]);
+    """
+    browser.driver.execute_async_script(script, pictures)
     assert browser.driver.save_screenshot(os.environ["SCREENSHOT"])
