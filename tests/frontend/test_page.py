@@ -326,7 +326,7 @@ def test_ten_thousand_jobs_are_searched_and_back_keeps_the_place(
     browser.press(f"{LIST} [data-sort=size] button")
     assert browser.see(f"{LIST} [data-sort=size]").get_attribute("aria-sort") == "ascending"
     assert browser.job_ids()[:2] == ["Job 1", "Job 2"]
-    browser.type("#search", "OF 42 parts")
+    browser.type("#search", "job OF 42 parts")
     browser.press("#filter option[value=good]")
     assert browser.see(f"{LIST} .count").text == "100 of 10,000 jobs"
     browser.type("#search", "parts")
@@ -345,8 +345,6 @@ def test_ten_thousand_jobs_are_searched_and_back_keeps_the_place(
     assert browser.see("#search").get_attribute("value") == "parts"
     assert browser.see(f"{LIST} .count").text == "10,000 jobs"
     browser.wait(lambda: len(running.proxy.lines(LIST_ROUTE)) == 2)
-    browser.driver.refresh()
-    running.proxy.plan(LIST_ROUTE)
 
 
 def test_ten_requests_cost_one_preflight(running: Running, browser: Browser) -> None:
@@ -774,7 +772,8 @@ def test_a_name_without_spaces_fits_every_width(running: Running, browser: Brows
             browser.look(width)
             assert not browser.is_wider_than_the_window()
             for heading in browser.seen(f"{JOB} h1"):
-                assert heading.size["height"] < 90
+                # Two lines of it.
+                assert 60 < heading.size["height"] < 90
             heights = {row.size["height"] for row in browser.seen(f"{LIST} tbody tr")}
             # The borders are not whole pixels.
             assert max(heights, default=0) - min(heights, default=0) <= 1
