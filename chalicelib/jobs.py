@@ -93,15 +93,19 @@ def list_jobs(
 def row(item: Item) -> str:
     """The job's base information, encoded."""
     # Filled in as text, with few calls, as a list may have 10,000 rows. % takes twice as long.
-    get = item.get
-    name, date = get("jobName", _ABSENT).get("S"), get("date", _ABSENT).get("S")
+    try:
+        name, date, status = item["jobName"]["S"], item["date"]["S"], item["status"]["S"]
+        size, spent = item["contentLength"]["N"], item["creditsSpent"]["N"]
+    except KeyError:  # An attribute is absent or of another type.
+        name, date, status = (_value(item, each, "S") for each in ("jobName", "date", "status"))
+        size, spent = (_value(item, each, "N") for each in ("contentLength", "creditsSpent"))
     members = (
         f'"job_id":{item["jobId"]["N"]}'
         f',"job_name":{"null" if name is None else encode_basestring_ascii(name)}'
         f',"date":{"null" if date is None else encode_basestring_ascii(date)}'
-        f',"total_size":{_encoded_size(get("contentLength", _ABSENT).get("N", "0"))}'
-        f',"credits_spent":{_encoded_number(get("creditsSpent", _ABSENT).get("N", "0"))}'
-        f",{_encoded_status(get('status', _ABSENT).get('S'))}"
+        f',"total_size":{_encoded_size(size)}'
+        f',"credits_spent":{spent if spent.isdecimal() else _encoded_fraction(spent)}'
+        f",{_encoded_status(status)}"
     )
     return "{" + members + "}"
 
@@ -179,10 +183,6 @@ def status_members(status: str | None) -> dict[str, Any]:
         "progress": progress,
         "finished": known.finished,
     }
-
-
-def _encoded_number(text: str) -> str:
-    return text if text.isdecimal() else _encoded_fraction(text)
 
 
 @lru_cache(maxsize=1024)

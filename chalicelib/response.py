@@ -16,14 +16,9 @@ RETRY_AFTER_SECONDS = 5
 encode: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def json_array(values: Iterable[str]) -> str:
-    """A JSON array of values that are already encoded."""
-    return "[" + ",".join(values) + "]"
-
-
-def json_object(members: Iterable[str]) -> str:
-    """A JSON object of members that are already encoded, names and values."""
-    return "{" + ",".join(members) + "}"
+def joined(start: str, texts: Iterable[str], end: str) -> str:
+    """A JSON array or object of values or members that are already encoded."""
+    return "".join((start, ",".join(texts), end))
 
 
 def ok(members: dict[str, Any], etag: str | None = None, **encoded: str | None) -> Response:
@@ -31,11 +26,11 @@ def ok(members: dict[str, Any], etag: str | None = None, **encoded: str | None) 
 
     The values of `members` are encoded here; those of the keyword arguments are already encoded.
     """
-    values = encoded | {
-        name: encode(members[name]) for name in members if members[name] is not None
-    }
-    body = json_object(f'"{name}":{value}' for name, value in values.items() if value is not None)
-    return Response(body, _caching(etag))
+    values = encoded | {name: encode(v) for name, v in members.items() if v is not None}
+    # One join: a copy of a large body takes milliseconds.
+    texts = [t for name, v in values.items() if v is not None for t in (',"', name, '":', v)]
+    texts[0] = '{"'
+    return Response("".join([*texts, "}"]), _caching(etag))
 
 
 def not_modified(etag: str) -> Response:
@@ -64,8 +59,11 @@ def error_response(error: Exception, request: Request) -> Response:
 
 def etag(*parts: object) -> str:
     """A strong ETag of everything that a response depends on."""
-    text = chr(0).join(map(str, parts))
-    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(str(part).encode())
+        digest.update(b"\0")
+    return f'"{digest.hexdigest()[:32]}"'
 
 
 def request_id(lambda_context: Any) -> str:

@@ -73,7 +73,8 @@ def signer(
     pairs = [f"{name}={quote(value, safe='')}" for name, value in parameters.items()]
     query, sorted_query = "&".join(pairs), "&".join(sorted(pairs))
     headers = f"\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
-    before_hash = f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n"
+    # Copied for each URL: to start from the key again takes twice as long.
+    started = hmac.new(signing_key, f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n".encode(), "sha256")
 
     def sign(key: str, download_as: str | None = None) -> str:
         first = last = ""
@@ -84,9 +85,9 @@ def signer(
         # Most keys need no quoting, and quote() takes a quarter of the time of a URL.
         path = root + (key if _UNRESERVED.fullmatch(key) else quote(key))
         canonical_request = f"GET\n{path}\n{sorted_query}{last}{headers}".encode()
-        string_to_sign = f"{before_hash}{hashlib.sha256(canonical_request).hexdigest()}".encode()
-        signature = hmac.digest(signing_key, string_to_sign, "sha256").hex()
-        return f"{base}{path}?{first}{query}&X-Amz-Signature={signature}"
+        signature = started.copy()
+        signature.update(hashlib.sha256(canonical_request).hexdigest().encode())
+        return f"{base}{path}?{first}{query}&X-Amz-Signature={signature.hexdigest()}"
 
     return sign
 
