@@ -85,7 +85,8 @@ class Client:
             if attempt:
                 pause_or_end(0.1 * 2 ** min(attempt, 5), self._seconds_left, cause)
             timeout = read_timeout(self._seconds_left(), longest, cause)
-            client = botocore_client(self._settings, self._name, timeout)
+            with _session_lock:  # Two threads at once would each make a client.
+                client = botocore_client(self._settings, self._name, timeout)
             try:
                 return getattr(client, operation)(**request)
             except Exception as error:

@@ -6,6 +6,7 @@ import socket
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -282,10 +283,11 @@ def test_a_server_that_accepts_no_connection_is_given_up_after_a_second(connect:
     assert 0.9 < time.monotonic() - started < 2.5
 
 
-def test_a_client_is_made_once(settings: Settings, credentials: None) -> None:
-    assert aws.botocore_client(settings, "dynamodb", 10.0) is aws.botocore_client(
-        settings, "dynamodb", 10.0
-    )
+def test_the_first_requests_share_a_client_also_if_they_are_sent_at_once(connect: Connect) -> None:
+    with scripted_server(OK, OK, OK, OK) as server, ThreadPoolExecutor(4) as pool:
+        made = aws.botocore_client.cache_info().misses
+        list(pool.map(get_item, [connect(server.url)] * 4))
+        assert aws.botocore_client.cache_info().misses == made + 1
 
 
 def test_a_response_is_the_one_that_boto3_parses(
