@@ -24,6 +24,8 @@ from chalicelib.request import JobsRequest
 gc.set_threshold(100_000)
 settings = load_settings(os.environ)
 api.configure_log(settings.log_level)
+if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:  # In Lambda: for instances started ahead.
+    aws.botocore_client(settings, "dynamodb", aws.FIRST_READ_SECONDS["dynamodb"])
 
 app = api.JobsApi(app_name="jobs-api", configure_logs=False)
 app.api.cors = CORSConfig(
@@ -70,12 +72,10 @@ def list_jobs(request: JobsRequest) -> Response:
     limit = request.number("limit") or None
     db = aws.Client("dynamodb", settings, request.seconds_left)
     items = jobs.list_jobs(db, settings, request.user_id, position, limit)
-    rows, next_position = paging.fill_page(
-        items, jobs.row, paging.escaped_bytes, jobs.position, limit
-    )
+    rows, end = paging.fill_page(items, jobs.row, paging.escaped_bytes, jobs.position, limit)
     request.log["jobs"] = len(rows)
     encoded_jobs = response.joined("[", rows, "]")
-    next_cursor = paging.encode_cursor(next_position, *scope) if next_position else None
+    next_cursor = paging.encode_cursor(end, *scope) if end else None
     etag = response.etag(encoded_jobs, next_cursor)
     if request.matches(etag):
         return response.not_modified(etag)

@@ -171,3 +171,12 @@ def test_the_zip_does_all_four_routes_in_a_bare_interpreter(unpacked: Path, tmp_
         assert Path(file).is_relative_to(unpacked) or (
             Path(file).is_relative_to(standard_library) and "site-packages" not in file
         )
+
+
+@pytest.mark.parametrize("variable", ["AWS_LAMBDA_INITIALIZATION_TYPE", "ANOTHER"])
+def test_only_in_lambda_botocore_is_imported_at_the_start(unpacked: Path, variable: str) -> None:
+    code = "import app, sys; print('botocore.session' in sys.modules)"
+    environ = {**ENVIRON, variable: "on-demand", "PYTHONPATH": str(unpacked)}
+    command = [sys.executable, "-S", "-B", "-c", code]
+    run = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == str(variable != "ANOTHER")
