@@ -1,6 +1,8 @@
 """The results as tables."""
 
+import math
 import platform
+import re
 import sys
 import time
 from collections.abc import Iterable
@@ -13,8 +15,8 @@ from typing import NamedTuple
 # Lambda gives a whole processor at 1,769 MB ("Configure Lambda function memory"). The price is
 # that of a GB-second ("AWS Lambda pricing", arm64, us-east-1).
 WHOLE_PROCESSOR_MB = 1769
-MEMORY_MB = 512, 1024, WHOLE_PROCESSOR_MB
 USD_A_GB_SECOND = 0.0000133334
+MODELLED = "ms on Lambda, modelled"
 LIBRARIES = ("boto3", "botocore", "chalice")
 
 
@@ -94,34 +96,53 @@ def comparison(row: Row) -> list[str]:
     return [row.title, row.unit, *figures, row.goal]
 
 
-def on_lambda(row: Row) -> list[str]:
-    """The time and the price of its request at usual sizes of memory."""
-    cells = [row.title]
-    for memory_mb in MEMORY_MB:
-        ms = row.ours * WHOLE_PROCESSOR_MB / memory_mb
-        usd = ms / 1000 * memory_mb / 1024 * USD_A_GB_SECOND * 1_000_000
-        cells.append(f"{number(ms)} ms, {usd:.2f} USD")
-    return cells
+def felt(rows: list[Row], sizes: list[Growth]) -> Iterable[list[str]]:
+    """What a request of usual size takes of a new instance, of one started ahead, of a warm one."""
+    ours = {row.title: row.ours for row in rows}
+    ours |= {f"{size.route}, {size.title}, warm": size.milliseconds for size in sizes}
+    for title in [
+        title for title in ours if title.endswith("started on demand") and ":" not in title
+    ]:
+        case = title.removesuffix(", started on demand")
+        starts = "started on demand", "started ahead", "warm"
+        titles = [f"{case}, {start}" for start in starts]
+        titles[2] = titles[2].replace(" at 20 ms a request", "")
+        yield [case, *(number(ours[each]) for each in titles)]
 
 
-def markdown(rows: list[Row], sizes: list[Growth], rounds: int) -> str:
+def cost(row: Row, memory_mb: int) -> list[str]:
+    """The time of its request, and the price of a million; Lambda bills whole milliseconds."""
+    ms = row.ours / min(1, memory_mb / WHOLE_PROCESSOR_MB)
+    usd = math.ceil(ms) / 1000 * memory_mb / 1024 * USD_A_GB_SECOND * 1_000_000
+    return [row.title, number(ms), f"{usd:.2f}"]
+
+
+def markdown(rows: list[Row], sizes: list[Growth], rounds: int, memory_mb: int) -> str:
     """The tables, and what they were measured on."""
     compared = map(comparison, rows)
     grown = ([f"{g.route}, {g.title}", *(number(getattr(g, m)) for m in MEASURES)] for g in sizes)
-    warm = [row for row in rows if row.title.endswith("warm") and row.unit == "CPU ms"]
+    warm = (cost(row, memory_mb) for row in rows if row.unit == "CPU ms")
+    starts = [f"{MODELLED}: started on demand", "started ahead", "warm"]
     return f"""\
-# Compared with the usual boto3 way
+# What a request takes
 
-Written by `make bench`; the best of {rounds} alternating rounds against one local stub of AWS.
-Only the ratios carry over to other machines. `bench/run.py` says what each row does.
-Times are processor time, without waiting for the stub; those of delete, which sends requests in
-parallel, are elapsed time. Cold is from the start of the process to its first response, from the
-packaged zips. For delete, the boto3 way has bytecode too. In the row of bare Chalice, the
-boto3 way is an app that returns a constant.
+Written by `make bench`; the best of {rounds} alternating rounds against one local stub of AWS that
+speaks TLS. `bench/run.py` says what each row does. Nothing was measured on AWS.
 
 - {cpu()}, {platform.system()}
 - Python {platform.python_version()}, {", ".join(f"{name} {version(name)}" for name in LIBRARIES)}
 - `{Path(sys.executable).name} -m bench.run`, {time.strftime("%Y-%m-%d")}
+
+{table(["request", *starts], felt(rows, sizes))}
+
+## Compared with the usual boto3 way
+
+"CPU ms" is processor time on this machine. "{MODELLED}" is the same, as Lambda counts
+it at {memory_mb:,} MB: a start on demand is the imports at a whole processor, and then the handler
+at its share of one ({min(1, memory_mb / WHOLE_PROCESSOR_MB):.0%}); of an instance that was started
+ahead, a user waits for the handler alone. Both leave out the waiting for AWS. Deletes send requests
+in parallel: their handlers are elapsed time, with waiting, and their boto3 way has bytecode too, as
+in all warm rows. In the row of bare Chalice, the boto3 way is an app that returns a constant.
 
 {table(["what", "unit", "boto3 way", "this API", "ratio", "goal"], compared, texts=2)}
 
@@ -131,17 +152,22 @@ A warm instance of this API; the best time of three. Lists are read to the end b
 A get is one request: from some 2,000 files on, its response ends early. An item of DynamoDB holds
 some 4,000 files.
 
-{table(["what", *MEASURES.values()], grown)}
+{table(["size", *MEASURES.values()], grown)}
 
-## What the warm rows mean on Lambda
+## What the warm rows cost
 
-Computed: this API's time at Lambda's share of a processor (a whole one at
-{WHOLE_PROCESSOR_MB:,} MB), and what a million calls cost at {USD_A_GB_SECOND:.10f} USD a
-GB-second (arm64, us-east-1), plus 0.20 USD for the requests. At least: waiting for AWS is billed
-too.
+At {memory_mb:,} MB and {USD_A_GB_SECOND:.10f} USD a GB-second (arm64, us-east-1), plus 0.20 USD
+for a million requests. At least: waiting for AWS is billed too.
 
-{table(["what", *(f"{mb:,} MB" for mb in MEMORY_MB)], map(on_lambda, warm))}
+{table(["warm request", MODELLED, "USD a million"], warm)}
 """
+
+
+def with_tables_of(results: str, document: str) -> str:
+    """The document, with each table renewed whose first column's head is that of a result."""
+    tables = r"(?m)^(\| [^|]+ \|)(.*\n\|---.*\n(?:\|.*\n)+)"
+    renewed = {head: head + rest for head, rest in re.findall(tables, results)}
+    return re.sub(tables, lambda found: renewed.get(found[1], found[0]), document)
 
 
 def number(value: float) -> str:

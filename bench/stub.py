@@ -1,23 +1,33 @@
-"""DynamoDB and S3 as both sides of the comparison see them: quick, in memory, on 127.0.0.1.
+"""DynamoDB and S3 as both sides of the comparison see them: quick, in memory, TLS on 127.0.0.1.
 
-`python -m bench.stub LATENCY_SECONDS` prints its URL, then serves until it is terminated. It holds
-the jobs and the objects below. Lists come in pages, of 1 MB (DynamoDB) and 1,000 keys (S3); what is
-deleted is gone from the next list. GET /used returns the number of requests, this one too, and the
-read units since the last such request.
+`python -m bench.stub LATENCY_SECONDS FOLDER` prints its URL, then serves until it is terminated,
+with the certificates of make_certificates(FOLDER). It holds the jobs and the objects below. Lists
+come in pages, of 1 MB (DynamoDB) and 1,000 keys (S3); what is deleted is gone from the next list.
+GET /used returns the numbers of requests and connections, its own too, and the read units since
+the last one; GET /close does, and closes all other connections.
 """
 
 import asyncio
 import json
 import math
 import re
+import ssl
 import sys
 import uuid
 import zlib
 from bisect import bisect_right
+from datetime import UTC, datetime, timedelta
 from functools import cache
+from ipaddress import ip_address
 from itertools import islice
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
+
+import botocore
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 Item = dict[str, dict[str, Any]]
 
@@ -112,11 +122,48 @@ def found(user_id: str, job_id: int) -> tuple[bytes, int]:
     return json.dumps({"Item": item}, separators=(",", ":")).encode(), item_bytes(item)
 
 
+def make_certificates(folder: Path) -> None:
+    """A chain of RSA keys like AWS's: chain.pem for the stub, bundle.pem for its clients.
+
+    The bundle is botocore's own, of all authorities, with the root of this chain below them.
+    """
+    chain: list[bytes] = []
+    issuer = x509.Name([])
+    signer = None
+    for name in ("root", "intermediate", "127.0.0.1"):
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"bench {name}")])
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        is_authority, now = name != "127.0.0.1", datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder(issuer if signer else subject, subject, key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+        )
+        if not is_authority:
+            address = x509.IPAddress(ip_address(name))
+            builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        certificate = builder.sign(signer or key, hashes.SHA256())
+        chain.insert(0, certificate.public_bytes(serialization.Encoding.PEM))
+        issuer, signer = subject, key
+    private_key = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    *sent, root = chain
+    (folder / "chain.pem").write_bytes(private_key + b"".join(sent))
+    authorities = Path(botocore.__file__).parent / "cacert.pem"
+    (folder / "bundle.pem").write_bytes(authorities.read_bytes() + root)
+
+
 class Stub:
     """The responses, each to one request."""
 
     def __init__(self) -> None:
-        self.used = {"requests": 0, "read_units": 0.0}
+        self.used = {"requests": 0, "connections": 0, "read_units": 0.0}
+        self.open: set[asyncio.Transport] = set()
         self.objects: dict[str, tuple[list[str], set[str]]] = {}
 
     def dynamodb(self, operation: str, request: dict[str, Any]) -> bytes:
@@ -199,6 +246,12 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         """Remember where to write."""
         self.transport = transport
+        self.stub.open.add(transport)
+        self.stub.used["connections"] += 1
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """Forget it."""
+        self.stub.open.discard(self.transport)
 
     def data_received(self, data: bytes) -> None:
         """Answer, once the request is whole."""
@@ -217,9 +270,11 @@ class Connection(asyncio.Protocol):
         kind = "application/xml"
         operation = re.search(r"(?i)\nx-amz-target: *\w+\.(\w+)", head)
         self.stub.used["requests"] += 1
-        if target == "/used":
+        if target in ("/used", "/close"):
             content = json.dumps(self.stub.used).encode()
-            self.stub.used = {"requests": 0, "read_units": 0.0}
+            self.stub.used = dict.fromkeys(self.stub.used, 0)
+            for transport in self.stub.open - {self.transport} if target == "/close" else ():
+                transport.close()
         elif operation:
             kind = "application/x-amz-json-1.0"
             content = self.stub.dynamodb(operation[1], json.loads(body))
@@ -231,15 +286,17 @@ class Connection(asyncio.Protocol):
         return f"{headers}\r\n\r\n".encode() + content
 
 
-async def serve(latency_seconds: float) -> None:
+async def serve(latency_seconds: float, folder: Path) -> None:
     """Serve on a free port of 127.0.0.1, and print the URL."""
     stub = Stub()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(folder / "chain.pem")
     server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(stub, latency_seconds), "127.0.0.1", 0
+        lambda: Connection(stub, latency_seconds), "127.0.0.1", 0, ssl=tls
     )
-    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    print(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(float(sys.argv[1])))
+    asyncio.run(serve(float(sys.argv[1]), Path(sys.argv[2])))
