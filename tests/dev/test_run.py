@@ -35,7 +35,7 @@ from tests.support.processes import (
 )
 
 PROGRAM = [sys.executable, "-E", "-m", "dev.run"]
-RUN, _, README_CURL, *_ = documented_commands(ROOT / "README.md")
+RUN, _, README_CURL = documented_commands(ROOT / "README.md")[:3]
 
 
 def start(port: int, **variables: str) -> subprocess.Popen[str]:

@@ -133,14 +133,14 @@ SENTENCES = [
     ),
     (
         FRONTEND,
-        f"can send {rate} requests a second of each route, with bursts of {burst}, and "
-        f"{rate_of_deletes} deletes a second, with bursts of {burst_of_deletes};",
+        f"can send {rate} requests a second of each route (bursts of {burst}), and "
+        f"{rate_of_deletes} deletes ({burst_of_deletes});",
     ),
     (FRONTEND, f"is kept for {words(int(header('Access-Control-Max-Age')) // 60)} minutes"),
     (FRONTEND, f"Pages of `ALLOWED_ORIGIN` can read every response, errors too, with {exposed}."),
     (OPENAPI, f"pages can read {exposed}."),
     (OPENAPI, f"valid for {int(header('Access-Control-Max-Age')) // 60} minutes."),
-    (OPENAPI, f"stage: {{default: {API['StageName']}}}"),
+    (OPENAPI, f"url: https://{{host}}/{API['StageName']}"),
 ]
 
 
