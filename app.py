@@ -74,7 +74,7 @@ def list_jobs(request: JobsRequest) -> Response:
     items = jobs.list_jobs(db, settings, request.user_id, position, limit)
     rows, end = paging.fill_page(items, jobs.row, paging.escaped_bytes, jobs.position, limit)
     request.log["jobs"] = len(rows)
-    encoded_jobs = response.joined("[", rows, "]")
+    encoded_jobs = response.json_array(rows)
     next_cursor = paging.encode_cursor(end, *scope) if end else None
     etag = response.etag(encoded_jobs, next_cursor)
     if request.matches(etag):
@@ -128,8 +128,8 @@ def get_job(request: JobsRequest) -> Response:
         {"expires_at": expires_at, "next_cursor": next_cursor},
         etag,
         job_info=job_info,
-        results=response.joined("{", results, "}"),
-        object_urls=response.joined("{", object_urls, "}") if with_object_urls else None,
+        results=response.json_object(results),
+        object_urls=response.json_object(object_urls) if with_object_urls else None,
     )
 
 

@@ -35,7 +35,10 @@ if SOAK:
     os.environ["PYTEST_TIMEOUT"] = "0"
 
 # The files that take longest, first: so no process works on one while the others are done.
-LONGEST = ("test_page", "test_faults", "test_hostile", "test_deletion", "test_run", "test_client")
+LONGEST = (
+    *("test_deploy", "test_recipes", "test_operator", "test_page", "test_faults", "test_hostile"),
+    *("test_deployed", "test_deletion", "test_run", "test_client"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,9 +14,9 @@ from chalicelib import api, response
 @given(members=st.dictionaries(st.text(), st.none() | st.integers() | st.text(), max_size=4))
 def test_encoded_values_make_the_json_that_they_make_together(members: dict[str, object]) -> None:
     encoded = {name: response.encode(value) for name, value in members.items()}
-    assert json.loads(response.joined("[", encoded.values(), "]")) == list(members.values())
+    assert json.loads(response.json_array(encoded.values())) == list(members.values())
     pairs = [f"{response.encode(name)}:{value}" for name, value in encoded.items()]
-    assert json.loads(response.joined("{", pairs, "}")) == members
+    assert json.loads(response.json_object(pairs)) == members
 
 
 def test_members_that_are_none_are_left_out_of_a_body() -> None:
