@@ -72,10 +72,10 @@ def list_jobs(request: JobsRequest) -> Response:
     limit = request.number("limit") or None
     db = aws.Client("dynamodb", settings, request.seconds_left)
     items = jobs.list_jobs(db, settings, request.user_id, position, limit)
-    rows, end = paging.fill_page(items, jobs.row, paging.escaped_bytes, jobs.position, limit)
+    rows, position = paging.fill_page(items, jobs.row, paging.escaped_bytes, jobs.position, limit)
     request.log["jobs"] = len(rows)
     encoded_jobs = response.json_array(rows)
-    next_cursor = paging.encode_cursor(end, *scope) if end else None
+    next_cursor = paging.encode_cursor(position, *scope) if position else None
     etag = response.etag(encoded_jobs, next_cursor)
     if request.matches(etag):
         return response.not_modified(etag)

@@ -265,13 +265,8 @@ def other_users(case: Case) -> None:
 def delete(case: Case) -> None:
     """a delete leaves no entry, version or upload, and all other jobs"""
     stack, prefix, other = case.stack, f"{case.alice.id}/1/", f"{case.alice.id}/10/"
-    jobs, before = (
-        stack.job_ids(case.alice.id),
-        (
-            len(stack.versions(other)),
-            len(stack.uploads(other)),
-        ),
-    )
+    jobs = stack.job_ids(case.alice.id)
+    before = len(stack.versions(other)), len(stack.uploads(other))
     response = case("delete", job_id=1)
     expect("the response", (response.status, response.json), (200, {"message": "Ok"}))
     expect("versions left", len(stack.versions(prefix)), 0)

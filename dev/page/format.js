@@ -1,5 +1,6 @@
 // Values as people read them. What is stored may be missing, or of another kind.
 
+import { jobDate } from "./api.js";
 import { find, findAll } from "./dom.js";
 
 const STATES = { good: "Completed", mixed: "Partly failed", bad: "Failed", other: "Unknown" };
@@ -46,9 +47,6 @@ function formatSize(bytes) {
 
 export const plural = (count, noun) => `${formatNumber(count)} ${noun}${count === 1 ? "" : "s"}`;
 
-// Date itself does not parse nanoseconds.
-const jobDate = (text) => new Date(`${String(text).slice(0, 19).replace(" ", "T")}Z`);
-
 /** Show how long ago it was, and the exact time on hover. */
 export function setTime(element, date) {
   element.dateTime = date.toISOString();
@@ -70,7 +68,7 @@ export function fillFacts(within, job) {
   badge.dataset.state = stateOf(job);
   badge.title = job.status_meaning;
   const [date, time] = [jobDate(job.date), find("time", within)];
-  if (date > 0) setTime(time, date);
+  if (date) setTime(time, date);
   else time.textContent = "–";
   find(".size", within).textContent = formatSize(job.total_size);
   find(".credits", within).textContent = formatNumber(job.credits_spent);

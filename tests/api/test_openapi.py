@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +14,7 @@ from chalicelib.jobs import STATUSES, status_members
 from chalicelib.request import PARAMETERS
 from dev import demo
 from tests.support import ROOT, openapi
+from tests.support.commands import find_npm
 from tests.support.events import ALICE, ROUTES, Invoke
 from tests.support.moto_aws import Aws
 
@@ -184,10 +184,7 @@ def test_every_response_forbids_sniffing_and_the_apps_vary_by_token() -> None:
 
 def test_the_document_passes_redoclys_linter() -> None:
     """It finds what the validator accepts, such as a member that no schema knows."""
-    if not (npm := shutil.which("npm")):
-        if "CI" in os.environ:
-            pytest.fail("No npm was found, which runs redocly.")
-        pytest.skip("No npm was found, which runs redocly. Install Node.js.")
+    npm = find_npm()
     lint = "redocly lint --extends=spec --format=stylish openapi.yaml"
     done = subprocess.run(
         [npm, "exec", "--yes", f"--package={REDOCLY}", "--call", lint],

@@ -15,6 +15,7 @@ import pytest
 
 from dev.package import ROOT
 from tests.support.api_proxy import ApiProxy, Planned, api_proxy
+from tests.support.commands import find_npm
 
 CLIENT = ROOT / "client"
 LIST, GET, URL = "GET /jobs/list", "GET /jobs/get", "GET /jobs/get-object-url"
@@ -543,10 +544,7 @@ TSC = (
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CommonJS project with the client installed, and with what makes and checks types."""
-    if not (npm := shutil.which("npm")):
-        if "CI" in os.environ:
-            pytest.fail("No npm was found, which installs tsc.")
-        pytest.skip("No npm was found, which installs tsc. Install Node.js.")
+    npm = find_npm()
     folder = tmp_path_factory.mktemp("project")
     (folder / "package.json").write_text('{"type": "commonjs"}')
     # Not a link: the client as it is published.

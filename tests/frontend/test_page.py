@@ -37,6 +37,7 @@ from dev.page_server import page_server
 from dev.processes import free_port, wait_for
 from dev.run import local_api
 from tests.support.api_proxy import ApiProxy, Planned, api_proxy
+from tests.support.commands import find_npm
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if not (CHROMIUM and DRIVER) and "CI" not in os.environ:
@@ -885,10 +886,7 @@ def test_the_reference_sends_requests_as_the_demo_user(running: Running, browser
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The source of axe-core, which looks for barriers to people with disabilities."""
-    if not (npm := shutil.which("npm")):
-        if "CI" in os.environ:
-            pytest.fail("No npm was found, which fetches axe-core.")
-        pytest.skip("No npm was found, which fetches axe-core. Install Node.js.")
+    npm = find_npm()
     folder = tmp_path_factory.mktemp("axe")
     subprocess.run([npm, "pack", "--silent", AXE], cwd=folder, check=True, stdout=subprocess.PIPE)
     with tarfile.open(next(folder.glob("*.tgz"))) as archive:

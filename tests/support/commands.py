@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,16 @@ def environment(folder: Path | str) -> list[str]:
     folder = Path(folder)
     folder = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
     return [f"VENV={folder}", f"--old-file={folder}/installed"]
+
+
+def find_npm() -> str:
+    """The path of npm; a test without it is skipped, or fails with CI set."""
+    if found := shutil.which("npm"):
+        return found
+    reason = "No npm was found. Install Node.js."
+    if "CI" in os.environ:
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def uvx(package: str, *command: str) -> list[str]:
