@@ -222,18 +222,15 @@ def test_a_slow_response_of_s3_is_waited_for(connect: Connect) -> None:
     assert len(server.requests) == 1
 
 
-def test_dynamodb_on_a_forgotten_connection_is_given_up_early(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(aws.FIRST_READ_SECONDS, "dynamodb", 0.5)
+def test_dynamodb_on_a_forgotten_connection_is_given_up_early(connect: Connect) -> None:
     started = time.monotonic()
     # The second time, the connection of the first retry is forgotten as well.
     with scripted_server(Scripted(HANG), OK, Scripted(HANG), OK) as server:
         for _ in range(2):
             assert get_item(connect(server.url))["Item"]
     assert len(server.requests) == 4
-    # The next time-out would be one of ten seconds.
-    assert time.monotonic() - started < 8
+    # Two seconds each, and what a busy machine takes.
+    assert time.monotonic() - started < 9
 
 
 @pytest.mark.parametrize(
