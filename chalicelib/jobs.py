@@ -223,4 +223,4 @@ def _to_number(text: str) -> int | float:
     if text.isdecimal():
         return int(text)
     number = Decimal(text)
-    return int(number) if number == number.to_integral_value() else float(number)
+    return int(number) if number == number.to_integral_value() else float(text)
