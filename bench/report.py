@@ -93,7 +93,7 @@ def comparison(row: Row) -> list[str]:
     """Its cells."""
     short = " **short**" if row.falls_short else ""
     figures = number(row.boto3_way), number(row.ours), f"{row.ratio:.2f}{short}"
-    return [row.title, row.unit, *figures, row.goal]
+    return [row.title, row.unit, *figures]
 
 
 def felt(rows: list[Row], sizes: list[Growth]) -> Iterable[list[str]]:
@@ -144,7 +144,7 @@ ahead, a user waits for the handler alone. Both leave out the waiting for AWS. D
 in parallel: their handlers are elapsed time, with waiting, and their boto3 way has bytecode too, as
 in all warm rows. In the row of bare Chalice, the boto3 way is an app that returns a constant.
 
-{table(["what", "unit", "boto3 way", "this API", "ratio", "goal"], compared, texts=2)}
+{table(["what", "unit", "boto3 way", "this API", "ratio"], compared, texts=2)}
 
 ## How cost grows
 

@@ -121,11 +121,6 @@ SENTENCES = [
     ),
     (PERFORMANCE, f"({memory / WHOLE_PROCESSOR_MB:.0%} at {memory:,} MB)".replace("%", " %")),
     (PERFORMANCE, f"{seconds} s (Lambda)"),
-    (
-        PERFORMANCE,
-        f"The stage's limit of {rate} requests a second with bursts of {burst} is for each method "
-        "here",
-    ),
     (PERFORMANCE, f"| {limits}: these are the stack's own settings"),
     (
         PERFORMANCE,
