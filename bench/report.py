@@ -98,8 +98,8 @@ def comparison(row: Row) -> list[str]:
 
 def felt(rows: list[Row], sizes: list[Growth]) -> Iterable[list[str]]:
     """What a request of usual size takes of a new instance, of one started ahead, of a warm one."""
-    ours = {row.title: row.ours for row in rows}
-    ours |= {f"{size.route}, {size.title}, warm": size.milliseconds for size in sizes}
+    ours = {f"{size.route}, {size.title}, warm": size.milliseconds for size in sizes}
+    ours |= {row.title: row.ours for row in rows}
     for title in [
         title for title in ours if title.endswith("started on demand") and ":" not in title
     ]:
