@@ -264,9 +264,7 @@ export function jobsApi(baseUrl, idToken, options = {}) {
     const message = body?.message ?? `The API responded with status ${status}.`;
     const parameter = body?.affected_query_parameter;
     const error = new ApiError(message, status, { parameter, requestId, cause });
-    const isTransient =
-      TRANSIENT.includes(status) || (status === 500 && message === GATEWAY_FAILURE);
-    if (!isTransient) return { error };
+    if (!TRANSIENT.includes(status) && message !== GATEWAY_FAILURE) return { error };
     return { error, retryAfter: Number(response.headers.get("Retry-After")) || 0 };
   }
 
