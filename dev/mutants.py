@@ -17,9 +17,9 @@ def without_decorators(source: str) -> str:
         if isinstance(node, ast.FunctionDef) and node.decorator_list:
             call = node.name
             for decorator in map(ast.unparse, reversed(node.decorator_list)):
-                # What a pure function has cached for another test would hide its mutants.
+                # What is cached for another test would hide the mutants of what computes it.
                 if not decorator.startswith("lru_cache"):
-                    call = f"{decorator}({call})"
+                    call = f"{decorator.replace('cached_property', 'property')}({call})"
             lines.insert(node.end_lineno or 0, f"{' ' * node.col_offset}{node.name} = {call}")
             del lines[node.decorator_list[0].lineno - 1 : node.lineno - 1]
     return "\n".join(lines) + "\n"
