@@ -297,7 +297,7 @@ def growth(code: Code, quick: Endpoint, slow: Endpoint) -> list[report.Growth]:
     rows = []
     for (route, what, endpoint, clock, event), size in product(cases, SIZES):
         with Worker(code.ours, endpoint) as worker:
-            worker.request(event(1))
+            worker.request(event(1), calls=10)
             endpoint.used()
             received = responses(worker, event(size))
             used = endpoint.used()
