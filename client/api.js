@@ -252,7 +252,7 @@ export function jobsApi(baseUrl, idToken, options = {}) {
     } catch (error) {
       cause = error;
     }
-    if (response.ok && cause) {
+    if (response.ok && Object(body) !== body) {
       // For example a web server that gives its start page for every path.
       const foreign = "The response is not the API's.";
       return { error: new ApiError(foreign, status, { requestId, cause }) };
@@ -261,11 +261,11 @@ export function jobsApi(baseUrl, idToken, options = {}) {
       const etag = response.headers.get("ETag");
       return { body: etag ? { ...body, etag } : body };
     }
-    const message = body?.message ?? `The API responded with status ${status}.`;
+    const message = body?.message || `The API responded with status ${status}.`;
     const parameter = body?.affected_query_parameter;
     const error = new ApiError(message, status, { parameter, requestId, cause });
     if (!TRANSIENT.includes(status) && message !== GATEWAY_FAILURE) return { error };
-    return { error, retryAfter: Number(response.headers.get("Retry-After")) || 0 };
+    return { error, retryAfter: retrySeconds(response.headers.get("Retry-After")) };
   }
 
   /**
@@ -377,6 +377,17 @@ export function jobDate(text) {
 function nextCursor({ next_cursor }, cursor) {
   if (cursor && next_cursor === cursor) throw new ApiError("The API repeats a page.", 200);
   return next_cursor;
+}
+
+/**
+ * The seconds that Retry-After names, by a number or a date: at most a day, and 0 for none.
+ *
+ * @param {string | null} text
+ */
+function retrySeconds(text) {
+  const seconds = Number(text) || (Date.parse(text ?? "") - Date.now()) / 1000;
+  // A longer time-out would end at once: it has 32 bits.
+  return seconds > 0 ? Math.min(seconds, 86400) : 0;
 }
 
 /**

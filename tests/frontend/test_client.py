@@ -172,6 +172,30 @@ def test_a_transient_error_is_retried(
     assert len(server.lines()) == 2
 
 
+@pytest.mark.parametrize(
+    ("named", "seconds"),
+    [
+        ("Thu, 01 Jan 2026 00:00:08 GMT", 8),
+        ("Wed, 31 Dec 2025 00:00:00 GMT", 1),
+        ("-5", 1),
+        ("99999999", 24 * 60 * 60),
+    ],
+    ids=["a date", "a past date", "a negative number", "longer than a timer can be"],
+)
+def test_retry_after_is_read_in_every_form(
+    named: str, seconds: int, run: Run, server: ApiProxy
+) -> None:
+    server.plan(LIST, Planned(429, BUSY, {"Retry-After": named}), EMPTY)
+    script = """
+        const { now } = Date;
+        Date.now = () => Date.UTC(2026, 0);
+        await api.list({ onWait });
+        Date.now = now;
+        return pauses;
+    """
+    assert run(script) == [1125 * seconds]
+
+
 def test_the_apis_own_500_is_not_retried(run: Run, server: ApiProxy) -> None:
     server.plan(LIST, Planned(500, '{"message": "Something went wrong."}'), EMPTY)
     assert run("return (await outcome(api.list())).status") == 500
@@ -349,6 +373,19 @@ def test_an_error_has_what_the_response_says(run: Run, server: ApiProxy) -> None
         "status": 4,
         "parameter": "p",
     }
+
+
+@pytest.mark.parametrize("body", ["null", '"text"'])
+def test_json_of_another_kind_is_not_the_apis(body: str, run: Run, server: ApiProxy) -> None:
+    server.plan(GET, Planned(200, body, {"ETag": '"a"'}))
+    error = run("return outcome(api.get(1))")
+    assert (error["name"], error["message"]) == ("ApiError", "The response is not the API's.")
+
+
+def test_an_error_always_has_a_message(run: Run, server: ApiProxy) -> None:
+    server.plan(GET, Planned(403, '{"message": ""}'))
+    error = run("return outcome(api.get(1))")
+    assert error["message"] == "The API responded with status 403."
 
 
 @pytest.mark.parametrize(
