@@ -9,6 +9,8 @@ export const users = new UserManager({
 });
 
 export const api = jobsApi("https://….amazonaws.com/api", async ({ refused }) => {
-  const user = refused ? await users.signinSilent().catch(() => null) : await users.getUser();
+  let user = await users.getUser();
+  // Without a refresh token it would wait ten seconds for a frame, which Cognito forbids.
+  if (refused && user?.refresh_token) user = await users.signinSilent().catch(() => null);
   return user?.id_token; // an access_token gets a 401
 });

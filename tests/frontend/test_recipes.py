@@ -167,6 +167,36 @@ def test_redux_gets_plain_objects_only(run: Run, servers: tuple[ApiProxy, ApiPro
 
 
 @needs_packages
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ("null", [0, None]),
+        ('{ id_token: "old" }', [0, "Bearer old"]),
+        ('{ id_token: "old", refresh_token: "r" }', [1, "Bearer new"]),
+    ],
+    ids=["logged out", "without a refresh token", "with one"],
+)
+def test_the_hosted_uis_token_is_renewed_only_by_a_refresh_token(
+    stored: str, expected: list[Any], run: Run
+) -> None:
+    script = f"""
+        const statuses = [401, 200];
+        let sent;
+        let renewals = 0;
+        globalThis.fetch = async (_, {{ headers }}) => {{
+          sent = headers.get("Authorization");
+          return new Response('{{"jobs": []}}', {{ status: statuses.shift() }});
+        }};
+        const {{ api, users }} = await import("./hosted-ui.js");
+        users.getUser = async () => ({stored});
+        users.signinSilent = async () => ({{ id_token: "new", renewals: ++renewals }});
+        await api.list().catch(() => {{}});
+        return [renewals, sent];
+    """
+    assert run(script) == expected
+
+
+@needs_packages
 def test_a_status_and_a_date_are_shown_in_another_language(run: Run) -> None:
     script = """
         const { day, label } = await import("./labels.js");
