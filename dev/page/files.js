@@ -63,7 +63,7 @@ function fileCard(uuid, name) {
   const card = copyOf("#file");
   card.dataset.uuid = uuid;
   find("h3", card).title = find("bdi", card).textContent = name;
-  for (const control of findAll(".actions > *", card)) {
+  for (const control of findAll(".actions > *, .result a, summary", card)) {
     control.ariaLabel = `${control.textContent} ${name}`;
   }
   find("pre", card).ariaLabel = `Result of ${name}`;

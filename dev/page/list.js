@@ -56,7 +56,7 @@ async function poll() {
 }
 
 function secondsUntilNext() {
-  return jobs.some((job) => format.stateOf(job) === "running") ? pollSeconds : undefined;
+  return (!jobs.length || jobs.some((job) => format.stateOf(job) === "running")) && pollSeconds;
 }
 
 /** Whether anything has changed. */
@@ -122,7 +122,9 @@ function render() {
   for (const heading of findAll("[data-sort]", view)) {
     const [up, down] = [heading.dataset.sort, `-${heading.dataset.sort}`];
     heading.ariaSort = { [up]: "ascending", [down]: "descending" }[sort] ?? null;
-    find("button", heading).onclick = () => choose({ sort: sort === up ? down : up });
+    // The third click sorts by date again.
+    const next = { [up]: down, [down]: up === "date" ? up : "" }[sort] ?? up;
+    find("button", heading).onclick = () => choose({ sort: next });
   }
   part(".pager").hidden = pageCount < 2;
   part(".range").textContent = `Page ${page} of ${pageCount}`;

@@ -10,7 +10,7 @@ export function readable(value) {
   if (value > 0 && value < 1) {
     const percent = value.toLocaleString(undefined, { style: "percent" });
     const meter = create("meter", { value, ariaLabel: percent });
-    return create("span", { className: "share" }, meter, percent);
+    return create("span", {}, meter, ` ${percent}`);
   }
   if (typeof value === "number") return formatNumber(value);
   if (!isObject(value)) return String(value ?? "–");

@@ -54,12 +54,12 @@ export function repeat(work, secondsUntilNext) {
   const schedule = () => {
     clearTimeout(timer);
     const seconds = secondsUntilNext();
-    if (seconds) timer = setTimeout(run, seconds * 1000);
+    // Without: a refresh, or another try, may change that.
+    timer = setTimeout(run, (seconds || POLL_SECONDS) * 1000, !seconds);
   };
-  const run = async () => {
-    clearTimeout(timer);
-    if (document.hidden || view.aborted) return;
-    await work();
+  const run = async (isIdle) => {
+    if (view.aborted) return;
+    if (!document.hidden && isIdle !== true) await work();
     schedule();
   };
   document.addEventListener("visibilitychange", run, { signal });

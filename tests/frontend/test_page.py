@@ -470,6 +470,40 @@ def test_a_job_in_progress_is_followed_until_it_is_finished(
     running.table.delete_item(Key={"userId": running.alice, "jobId": 18})
 
 
+def test_a_job_is_followed_after_another_try_too(running: Running, fast_browser: Browser) -> None:
+    browser = fast_browser
+    running.put_job(24, demo.Job("processing_40%", "In progress", []))
+    running.proxy.plan(GET, Planned(500, '{"message": "It went wrong."}'))
+    browser.visit(running.page, "#/jobs/24", running.token)
+    browser.press(f"{JOB} .problem button", "Try again")
+    browser.see(f"{JOB} .badge", "40% done")
+    running.put_job(24, demo.Job("processing_60%", "In progress", []))
+    browser.see(f"{JOB} .badge", "60% done")
+    running.table.delete_item(Key={"userId": running.alice, "jobId": 24})
+
+
+def test_an_empty_list_waits_for_the_first_job(running: Running, fast_browser: Browser) -> None:
+    running.proxy.plan(LIST_ROUTE, Planned(200, '{"jobs": []}', {"ETag": '"none"'}))
+    fast_browser.visit(running.page, token=running.token)
+    fast_browser.see(f"{LIST} .blank", "No jobs yet")
+    fast_browser.see(f"{LIST} a", "Old scans")
+
+
+def test_the_third_click_on_a_column_sorts_by_date_again(
+    running: Running, browser: Browser
+) -> None:
+    """Narrow windows have no column of dates."""
+    browser.visit(running.page, token=running.token)
+    by_date = browser.wait(browser.job_ids)
+    orders = []
+    for _ in range(3):
+        browser.press(f"{LIST} [data-sort=name] button")
+        orders.append(browser.job_ids())
+    assert orders[0] == orders[1][::-1] != by_date
+    assert orders[2] == by_date
+    assert browser.driver.current_url == f"{running.page}/#"
+
+
 def test_a_job_is_reached_by_the_keyboard_alone(running: Running, browser: Browser) -> None:
     browser.visit(running.page, token=running.token)
     browser.see(f"{LIST} a", "Old scans")
@@ -621,6 +655,9 @@ def test_results_are_read_and_failures_have_their_reason(
     result = browser.see(f"{JOB} pre", "labels")
     assert json.loads(result.text) == {"labels": ["sky", "house"]}
     assert "\n" in result.text
+    names = [each.accessible_name for each in browser.seen(".result a, summary")]
+    assert "Full result beach.png" in names
+    assert len(set(names)) == 4
     # Only an element with such a role can have a name.
     assert (result.aria_role, result.accessible_name) == ("group", "Result of beach.png")
     running.table.delete_item(Key={"userId": running.alice, "jobId": 22})
