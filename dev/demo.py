@@ -201,6 +201,7 @@ def _results(prefix: str, names: Iterable[str]) -> list[tuple[str, bytes]]:
     for name in names:
         labels = [{"label": "sky", "confidence": 0.93}, {"label": "house", "confidence": 0.61}]
         full = {"object": name, "labels": labels, "width": 160, "height": 100}
-        for suffix, result in (("json", full), ("min.json", {"labels": ["sky", "house"]})):
+        short = {"labels": ["sky", "house"], "sharpness": 0.87}
+        for suffix, result in (("json", full), ("min.json", short)):
             objects.append((f"{prefix}results/{name}.{suffix}", json.dumps(result).encode()))
     return objects
