@@ -17,5 +17,5 @@ export async function idToken({ refused } = { refused: false }) {
   return tokens?.idToken?.toString();
 }
 
-export const apiUrl = "https://….amazonaws.com/api";
+export const apiUrl = "https://….amazonaws.com/api"; // EndpointURL without its last slash
 export const api = jobsApi(apiUrl, idToken);
