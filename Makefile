@@ -14,8 +14,8 @@ ifneq ($(words $(VENV)),1)
 $(error VENV is "$(VENV)". It must be a path without spaces)
 endif
 # The file says where the environment was made. It is made again if it was moved or copied, for its
-# scripts name their interpreter by its path, or if that has gone.
-ifneq ($(shell $(BIN)/python -c 'print(open("$(INSTALLED)").read() or "$(abspath $(VENV))")' 2>&1 || true),$(abspath $(VENV)))
+# scripts name their interpreter by its path, or if that has gone; but a link to one may be there.
+ifneq ($(shell $(BIN)/python -c 'print(open("$(INSTALLED)").read() or "$(realpath $(VENV))")' 2>&1 || true),$(realpath $(VENV)))
 .PHONY: $(INSTALLED)
 CLEAR := $(if $(wildcard $(INSTALLED)),--clear)
 endif
@@ -112,4 +112,4 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 	@$(PYTHON) -m venv $(CLEAR) $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements-dev.txt)
 	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python $$([ -w "$$HOME" ] || echo --no-cache) -r requirements.txt -r requirements-dev.txt
-	@printf %s '$(abspath $(VENV))' > $@
+	@printf %s "$$(cd $(VENV) && pwd -P)" > $@

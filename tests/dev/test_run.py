@@ -175,19 +175,22 @@ def test_it_ends_when_a_part_of_it_has_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("interpreter", "made_in", "is_made"),
+    ("interpreter", "is_in", "made_in", "is_made"),
     [
-        (sys.executable, ".venv", False),
-        (sys.executable, "elsewhere/.venv", True),
-        ("/nonexistent", ".venv", True),
+        (sys.executable, ".venv", ".venv", False),
+        (sys.executable, "shared", "shared", False),
+        (sys.executable, ".venv", "elsewhere/.venv", True),
+        ("/nonexistent", ".venv", ".venv", True),
     ],
-    ids=["good", "moved", "interpreter gone"],
+    ids=["good", "linked", "moved", "interpreter gone"],
 )
 def test_make_makes_an_environment_again_that_cannot_be_used(
-    interpreter: str, made_in: str, is_made: bool, tmp_path: Path
+    interpreter: str, is_in: str, made_in: str, is_made: bool, tmp_path: Path
 ) -> None:
     folder = tmp_path / "a folder"
-    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / is_in / "bin").mkdir(parents=True)
+    if is_in != ".venv":
+        (folder / ".venv").symlink_to(is_in)
     for name in ("Makefile", "requirements.txt", "requirements-dev.txt"):
         shutil.copy(ROOT / name, folder)
     (folder / ".venv" / "bin" / "python").symlink_to(interpreter)
