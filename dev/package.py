@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from chalicelib.config import Settings
+from chalicelib.errors import ConfigError
 from dev.server import LOADED, files_of, stage_config
 
 ROOT = Path(__file__).parent.parent
@@ -30,13 +31,15 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 def main(build: Path = BUILD) -> None:
     """Write deployment.zip and template.yaml, for stage prod, into the folder `build`."""
-    if stage_config("prod").get("automatic_layer"):
-        sys.exit("Set automatic_layer to false in .chalice/config.json: the zip has it all.")
     try:
+        if stage_config("prod").get("automatic_layer"):
+            sys.exit("Set automatic_layer to false in .chalice/config.json: the zip has it all.")
         build.mkdir(exist_ok=True)
         tempfile.TemporaryFile(dir=build).close()
     except OSError as error:
         sys.exit(f"{build} cannot be written: {error.strerror}.")
+    except ConfigError as error:
+        sys.exit(str(error))
     print("Packaging ...", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         packaged, code = Path(folder, "packaged"), Path(folder, "code")

@@ -134,8 +134,10 @@ def place(error: Exception) -> str:
 
 def stage_config(name: str) -> dict[str, Any]:
     """The stage's configuration, with what is set for all stages. Raises ConfigError."""
-    # Chalice has read the file before, so it is there and valid JSON.
-    config: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
+    try:
+        config: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f".chalice/config.json cannot be read: {error}.") from error
     stages = config.pop("stages", {})
     if name not in stages:
         raise ConfigError(

@@ -133,6 +133,8 @@ MISTAKES = [
         files=config(autogen_policy=False, api_gateway_stage="v1"),
     ),
     Mistake("make package", "Set automatic_layer to false", files=config(automatic_layer=True)),
+    Mistake("make package", "Stage prod does not exist.", files={CONFIG: '{"stages": {}}'}),
+    Mistake("make package", f"{CONFIG} cannot be read: Expecting", files={CONFIG: "{"}),
     Mistake("make package", "build cannot be written: File exists.", files={"build": ""}),
     Mistake("local --no-autoreload --stage nosuch", NO_STAGE),
     Mistake("deploy --stage nosuch", NO_STAGE),
