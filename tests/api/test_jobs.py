@@ -2,7 +2,6 @@
 
 import json
 import re
-import runpy
 from decimal import Decimal
 from typing import Any
 
@@ -163,13 +162,6 @@ def test_a_documents_table_of_statuses_is_the_stores(document: str) -> None:
         flags = ["yes" if flag else "" for flag in (members["finished"], has_results)]
         expected.append([status, members["status_meaning"].replace("7%", "N%"), *flags])
     assert sorted(documented) == sorted(expected)
-
-
-def test_the_bench_and_the_store_know_the_same_statuses() -> None:
-    copy = runpy.run_path(str(ROOT / "bench/boto3_way/chalicelib/jobs.py"))
-    for name, status in jobs.STATUSES.items():
-        assert copy["status_members"](name) == jobs.status_members(name)
-        assert (name in copy["WITH_RESULTS"]) == status.has_results
 
 
 def test_there_is_a_demo_job_of_every_status_with_results_where_it_has_some() -> None:
