@@ -81,15 +81,6 @@ def test_the_list_is_newest_first_by_date_through_the_index_and_by_id_from_the_t
     assert [row["job_id"] for row in rows] == [3, 2, 1]
 
 
-def test_an_item_without_a_date_is_listed_only_from_the_table(
-    db: Any, emulated: Aws, settings: Settings
-) -> None:
-    emulated.table.put_item(Item={"userId": ALICE, "jobId": 1})
-    assert list_jobs(db, settings)[0] == []
-    [row], _ = list_jobs(db, settings._replace(job_list_index=""))
-    assert (row["job_id"], row["date"]) == (1, None)
-
-
 @pytest.mark.parametrize(("limit", "limits"), [(None, [None] * 4), (12, [13, 9, 5, 1])])
 def test_the_list_follows_every_page_up_to_its_limit(
     limit: int | None, limits: list[int | None], db: Any, emulated: Aws, settings: Settings
@@ -277,20 +268,6 @@ def test_a_size_is_rounded_down_and_not_negative(stored: str, size: int) -> None
     item = {"jobId": {"N": "1"}, "contentLength": {"N": stored}}
     for found in (jobs.job_info(item), json.loads(jobs.row(item))):
         assert (found["total_size"], type(found["total_size"])) == (size, int)
-
-
-@given(name=st.text(), date=st.text(), status=st.text())
-def test_a_row_is_json_with_any_texts(name: str, date: str, status: str) -> None:
-    item = {
-        "jobId": {"N": "1"},
-        "jobName": {"S": name},
-        "date": {"S": date},
-        "status": {"S": status},
-    }
-    row = jobs.row(item)
-    assert row.isascii()
-    read = json.loads(row)
-    assert (read["job_name"], read["date"], read["status"]) == (name, date, status)
 
 
 NUMBERS = st.sampled_from(["0", "7", "-3", "0.5", "3.0", "1E+3", "1E-7", "9" * 38]).map(

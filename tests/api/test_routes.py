@@ -93,9 +93,7 @@ def escaped_bytes(body: str) -> int:
         {"sub": ALICE},
         *map(id_token_claims, ("", "..", "*", "a b", f"{ALICE}/1", f"{ALICE}\n", "ünïcode")),
         id_token_claims("x" * 129),
-        {"sub": None, "token_use": "id"},
         {"sub": [ALICE], "token_use": "id"},
-        {"sub": 1, "token_use": "id"},
     ],
 )
 def test_claims_that_are_not_of_an_id_token_of_a_valid_user_get_401(
@@ -481,13 +479,6 @@ def test_objects_without_results_are_no_reason_for_another_page(
     assert "next_cursor" not in response.json
 
 
-def test_urls_expire_when_the_response_says(emulated: Aws, invoke: Invoke) -> None:
-    put_finished_job(emulated)
-    object_url = {"job-id": "1", "object-uuid": "a.png"}
-    for path, query in (("/jobs/get", {"job-id": "1"}), ("/jobs/get-object-url", object_url)):
-        assert invoke("GET", path, query).json["expires_at"] == "2026-01-07T13:05:00Z"
-
-
 def thousand_files() -> dict[str, str]:
     return {f"{number:08}-0000-4000-8000-000000000000.png": "scan.png" for number in range(1000)}
 
@@ -684,8 +675,6 @@ def test_a_get_succeeds_with_any_content_type(
         {},
         [],
         None,
-        "ping",
-        {"warmup": True},
         {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}},
         {"version": "2.0", "requestContext": {"http": {"method": "GET", "path": "/jobs/list"}}},
         {"requestContext": {"elb": {"targetGroupArn": "arn"}}, "httpMethod": "GET", "path": "/"},
@@ -696,7 +685,6 @@ def test_a_get_succeeds_with_any_content_type(
         lambda_event("GET", "/no/such/route"),
         {**lambda_event("GET", "/jobs/list"), "headers": "x"},
         {**lambda_event("GET", "/jobs/list"), "multiValueQueryStringParameters": "x"},
-        {"Records": [{"eventSource": "aws:s3"}]},
     ],
 )
 def test_an_event_that_is_not_a_request_gets_400_and_one_log_line(
@@ -763,15 +751,17 @@ def test_a_broken_store_gets_a_clean_503_or_500(
     aws.botocore_client.cache_clear()
 
 
-def test_each_request_has_one_log_line_that_says_what_was_done(
+def test_each_request_has_one_log_line_of_ids_and_counts_and_nothing_else(
     emulated: Aws, invoke: Invoke, log: list[dict[str, Any]]
 ) -> None:
+    """No token, URL, file name or e-mail address."""
     put_finished_job(emulated)
     emulated.put_objects(f"{ALICE}/1/a.png", f"{ALICE}/1/a.png", f"{ALICE}/1/b.png")
     emulated.s3.delete_object(Bucket=BUCKET, Key=f"{ALICE}/1/b.png")
     emulated.s3.create_multipart_upload(Bucket=BUCKET, Key=f"{ALICE}/1/c.mov")
     for method, path, query in ROUTES:
-        invoke(method, path, query)
+        more = {"download-as": "Grüße.png"} if path == "/jobs/get-object-url" else {}
+        invoke(method, path, query | more, headers={"Authorization": "a-token"})
     invoke("GET", "/jobs/get", {"job-id": "x"})
     invoke("POST", "/jobs/list")
     expected: list[dict[str, Any]] = [
@@ -806,17 +796,3 @@ def test_a_log_line_has_its_time_in_utc_and_the_milliseconds_that_the_request_to
     logged = datetime.fromisoformat(log[0]["timestamp"])
     assert abs(datetime.now(UTC) - logged) < timedelta(minutes=1)
     assert log[0]["milliseconds"] == 500.0
-
-
-def test_the_log_holds_no_url_no_file_name_and_no_email_address(
-    emulated: Aws, invoke: Invoke, log: list[dict[str, Any]]
-) -> None:
-    put_finished_job(emulated)
-    emulated.put_objects(f"{ALICE}/1/a.png")
-    for method, path, query in ROUTES:
-        more = {"download-as": "Grüße.png"} if path == "/jobs/get-object-url" else {}
-        headers = {"Authorization": "a-token"}
-        assert invoke(method, path, query | more, headers=headers).status == 200
-    text = json.dumps(log, ensure_ascii=False)
-    for secret in ("a-token", "X-Amz", "Grüße", "@example.com", "alice@", "a.png"):
-        assert secret not in text
