@@ -37,12 +37,10 @@ class Row(NamedTuple):
 
     @property
     def falls_short(self) -> bool:
-        """Whether the goal is missed."""
         return self.ratio < self.least or self.ours > self.most
 
     @property
     def goal(self) -> str:
-        """What it has to reach."""
         return f"ratio {self.least:g}" if self.least else f"at most {self.most:g} {self.unit}"
 
 
@@ -90,7 +88,6 @@ def table(heads: list[str], rows: Iterable[Iterable[str]], texts: int = 1) -> st
 
 
 def comparison(row: Row) -> list[str]:
-    """Its cells."""
     short = " **short**" if row.falls_short else ""
     figures = number(row.boto3_way), number(row.ours), f"{row.ratio:.2f}{short}"
     return [row.title, row.unit, *figures]

@@ -366,12 +366,10 @@ def get_event(files: int = stub.FILES) -> Event:
 
 
 def list_event(user: str = stub.user(stub.JOBS)) -> Event:
-    """All jobs."""
     return event("GET", "/jobs/list", user)
 
 
 def url_event() -> Event:
-    """One object."""
     name = "a0f3a5b2-1c1d-4c7e-9d59-7c1d4d1b6a10.png"
     return event("GET", "/jobs/get-object-url", job_id=1, object_uuid=name)
 

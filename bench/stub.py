@@ -244,13 +244,11 @@ class Connection(asyncio.Protocol):
         self.received = b""
 
     def connection_made(self, transport: Any) -> None:
-        """Remember where to write."""
         self.transport = transport
         self.stub.open.add(transport)
         self.stub.used["connections"] += 1
 
     def connection_lost(self, _: Exception | None) -> None:
-        """Forget it."""
         self.stub.open.discard(self.transport)
 
     def data_received(self, data: bytes) -> None:
@@ -265,7 +263,6 @@ class Connection(asyncio.Protocol):
         asyncio.get_running_loop().call_later(self.latency_seconds, self.transport.write, response)
 
     def response(self, head: str, body: bytes) -> bytes:
-        """The whole response to a request."""
         method, target, _ = head.partition("\r\n")[0].split(" ")
         kind = "application/xml"
         operation = re.search(r"(?i)\nx-amz-target: *\w+\.(\w+)", head)

@@ -18,7 +18,6 @@ class Context:
     aws_request_id = "5b6e0a1c-0000-4000-8000-000000000000"
 
     def get_remaining_time_in_millis(self) -> int:
-        """The remaining milliseconds."""
         return 29_000
 
 

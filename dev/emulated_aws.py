@@ -68,7 +68,6 @@ class EmulatedAws(NamedTuple):
     process: Process
 
     def client(self, service: str) -> Any:
-        """A boto3 client of a service."""
         config = Config(retries={"total_max_attempts": 2}, max_pool_connections=16)
         return self.session.client(service, endpoint_url=self.endpoint, config=config)
 

@@ -66,7 +66,6 @@ class Handler(SimpleHTTPRequestHandler):
             super().do_GET()
 
     def translate_path(self, path: str) -> str:
-        """The file of a path."""
         translated = Path(super().translate_path(path))
         if path == "/api.js":
             return str(ROOT / "client" / "api.js")
@@ -83,7 +82,6 @@ class Handler(SimpleHTTPRequestHandler):
         self.wfile.write(body)
 
     def end_headers(self) -> None:
-        """Add the headers of every response."""
         api, aws = self._config["api"], self._config["aws"]
         policy = (
             "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "

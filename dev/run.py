@@ -66,7 +66,6 @@ def chosen_port(named: str) -> int:
 
 
 def another(port: int) -> str:
-    """How to choose another port."""
     return f"Choose another one: make run PORT={port + 10 if 1024 <= port < 65520 else 8010}"
 
 

@@ -169,7 +169,6 @@ class Handler(WSGIRequestHandler):
     error_message_format = '{"message": "%(explain)s"}'
 
     def log_request(self, code: int | str = "-", _: int | str = "-") -> None:
-        """Log method, path and status."""
         line = f"{self.command} {getattr(self, 'path', '').partition('?')[0]} {code}"
         BaseHTTPRequestHandler.log_message(self, "%s", line)
 

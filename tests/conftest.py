@@ -65,7 +65,6 @@ def app() -> Iterator[Chalice]:
 
 @pytest.fixture
 def log() -> Iterator[list[dict[str, Any]]]:
-    """The log lines."""
     lines: list[dict[str, Any]] = []
 
     class Keep(logging.Handler):

@@ -94,7 +94,6 @@ def test_an_instance_that_answers_for_long_does_not_grow(
 
 
 def size() -> dict[str, int]:
-    """What this process holds."""
     for _ in range(2):  # The first one frees what the second one can collect.
         gc.collect()
     with open("/proc/self/status") as status:

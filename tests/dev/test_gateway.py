@@ -52,7 +52,6 @@ def client_of(load_app: Callable[[], Chalice]) -> Client:
 
 
 def signed(kid: str = "1", **claims: Any) -> dict[str, str]:
-    """The header with a token."""
     lasting = {"iat": int(time.time()), "exp": int(time.time()) + 60}
     return {"Authorization": jwt.encode(lasting | claims, KEY, "RS256", {"kid": kid})}
 

@@ -145,8 +145,7 @@ def test_the_zip_does_all_four_routes_in_a_bare_interpreter(unpacked: Path, tmp_
         )
         table = aws.session.resource("dynamodb", endpoint_url=aws.endpoint).Table(TABLE)
         table.put_item(Item=item)
-        for key, body in objects:
-            s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+        demo.put_objects(aws.endpoint, objects)
         s3.create_multipart_upload(Bucket=BUCKET, Key=f"{ALICE}/7/big.mov")
         environ = {name: ENVIRON[name] for name in ENVIRON if not name.startswith("AWS_")}
         run = subprocess.run(

@@ -32,8 +32,6 @@ class Planned(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A request that has come."""
-
     line: str
     headers: Mapping[str, str]
 

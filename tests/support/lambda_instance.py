@@ -80,7 +80,6 @@ class Instance(NamedTuple):
     responses: Connection
 
     def response(self) -> Response:
-        """Wait for its response."""
         assert self.responses.poll(SECONDS + 1)
         response: Response = self.responses.recv()
         return response

@@ -68,7 +68,6 @@ class Caller(FastHttpUser):  # type: ignore[misc]  # locust is in an environment
                 self.etags[path] = response.headers.get("ETag", self.etags.get(path, ""))
 
     def problem(self, response: ResponseContextManager, expected: set[int]) -> str:
-        """What is wrong with a response, if anything."""
         # 429: the stage of a deployed stack lets so many a second through.
         if response.status_code not in expected | {429}:
             return f"status {response.status_code}"

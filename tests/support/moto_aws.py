@@ -6,8 +6,6 @@ from dev.emulated_aws import BUCKET
 
 
 class Aws(NamedTuple):
-    """The emulated AWS in the process: what the API uses, and helpers to look behind it."""
-
     table: Any
     s3: Any
 

@@ -45,7 +45,6 @@ class DevServer(NamedTuple):
 
     @property
     def token(self) -> Path:
-        """The file of the token."""
         return Path(self.curls[0].partition("$(cat ")[2].partition(")")[0])
 
     def status(self, token: str = "") -> int:

@@ -11,7 +11,6 @@ from botocore.config import Config
 
 from dev import demo
 from dev.emulated_aws import (
-    BUCKET,
     TABLE,
     EmulatedAws,
     Pool,
@@ -67,9 +66,7 @@ class Running(NamedTuple):
     def put_job(self, job_id: int) -> dict[str, str]:
         """A finished job of Alice with real files; what its objects' files are called."""
         item, objects = demo.job_data(self.alice, job_id, IMAGES)
-        s3 = self.aws.client("s3")
-        for key, body in objects:
-            s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+        demo.put_objects(self.aws.endpoint, objects)
         table = self.aws.session.resource("dynamodb", endpoint_url=self.aws.endpoint).Table(TABLE)
         table.put_item(Item=item)
         names: dict[str, str] = item["objectUuidNames"]

@@ -64,16 +64,14 @@ class StrictS3:
     # --- What a test stores
 
     def put(self, *keys: str) -> None:
-        """A new version of each key."""
         for key in keys:
             self._put(key, "Version")
 
     def mark_deleted(self, key: str) -> None:
-        """Put a delete marker."""
         self._put(key, "DeleteMarker")
 
-    def start_upload(self, key: str, upload_id: str = "upload") -> None:
-        self.uploads[key, upload_id] = None
+    def start_upload(self, key: str) -> None:
+        self.uploads[key, "upload"] = None
 
     def complete_upload(self, upload: tuple[str, str]) -> int:
         """The status of an abort that comes too late."""
