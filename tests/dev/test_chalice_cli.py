@@ -181,7 +181,6 @@ def test_a_mistake_is_said_in_one_line(
     ("command", "message"),
     [
         ("deploy", "Use chalice deploy --stage prod, or make deploy"),
-        (f"{PACKAGE} {TEMPLATE} app.py", "app.py must be a folder, or a name where"),
         ("local --port {taken}", "Port {taken} is taken. Choose another one: chalice local --ho"),
     ],
 )
