@@ -1,6 +1,6 @@
 import { type Job, jobDate, type KnownStatus } from "jobs-api-client";
 
-const LABELS: Record<KnownStatus, string> = {
+const LABELS: Partial<Record<KnownStatus, string>> = {
   uploading: "Wird hochgeladen",
   queued: "Wartet",
   processing: "In Arbeit",
