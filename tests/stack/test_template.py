@@ -129,8 +129,8 @@ def test_an_origin_that_the_stack_takes_is_one_that_the_app_starts_with(template
 
 
 SETTINGS = {
-    "UrlExpirySeconds": (1, 43200, 0, 43201),
-    "UrlWindowSeconds": (1, 3600, 0, 3601),
+    "UrlExpirySeconds": ("1", "43200", "0", "43201", "-1", "1.5", "1e3", " 5"),
+    "UrlWindowSeconds": ("1", "3600", "0", "3601", "-1", "1.5", "1e3", " 5"),
     "LogLevel": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "TRACE"),
     "JobListConsistentRead": ("true", "false", "True"),
 }
@@ -144,12 +144,24 @@ def test_a_setting_that_the_stack_takes_is_one_that_the_app_starts_with(
     variables = properties(template, "APIHandler")["Environment"]["Variables"]
     [variable] = [key for key, value in variables.items() if value == {"Ref": name}]
     for value in SETTINGS[name]:
-        if parameter["Type"] == "Number":
-            taken = parameter["MinValue"] <= value <= parameter["MaxValue"]
+        if pattern := parameter.get("AllowedPattern"):
+            taken = re.fullmatch(pattern, value, re.ASCII)
         else:
             taken = value in parameter["AllowedValues"]
         with nullcontext() if taken else pytest.raises(ConfigError, match=f"{variable} is"):
-            load_settings(ENVIRON | {variable: str(value)})
+            load_settings(ENVIRON | {variable: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("UrlExpirySeconds", 43200), ("UrlWindowSeconds", 3600), ("BurstLimit", 5000)]
+)
+def test_the_stack_takes_each_whole_number_and_no_other_text(
+    name: str, most: int, template: Json
+) -> None:
+    pattern = template["Parameters"][name]["AllowedPattern"]
+    assert all(re.fullmatch(pattern, str(number)) for number in range(1, most + 1))
+    for other in ("", "0", "-1", "1.5", "1e3", " 5", "5\n"):
+        assert not re.fullmatch(pattern, other), other
 
 
 def test_a_stack_sets_all_that_the_app_reads_and_by_default_to_its_defaults(
