@@ -13,7 +13,7 @@ import yaml
 from botocore.exceptions import ClientError
 
 from dev.emulated_aws import emulated_aws
-from dev.package import ROOT
+from dev.package import BUILD, ROOT
 from tests.support.commands import (
     AWS_CLI,
     documented_commands,
@@ -70,7 +70,9 @@ def test_make_deploy_creates_a_stack_and_changes_only_what_is_given(tmp_path: Pa
 
 
 @needs_sam
-def test_a_stack_is_removed_with_its_data_and_another_one_keeps_its_code(tmp_path: Path) -> None:
+def test_a_stack_is_removed_with_its_data_and_an_update_of_another_one_still_rolls_back(
+    tmp_path: Path,
+) -> None:
     with emulated_aws(tmp_path, SERVICES="cloudformation,cognito-idp,dynamodb,s3") as aws:
         cloudformation, s3 = aws.client("cloudformation"), aws.client("s3")
         environ = aws.environ | {"SAM_CLI_POLL_DELAY": "0.5"}
@@ -89,7 +91,15 @@ def test_a_stack_is_removed_with_its_data_and_another_one_keeps_its_code(tmp_pat
             cloudformation.describe_stacks(StackName="jobs-api")
         template = cloudformation.get_template(StackName="staging", TemplateStage="Original")
         [code] = re.findall(r"CodeUri: s3://([^/]+)/(\S+)", template["TemplateBody"])
-        s3.head_object(Bucket=code[0], Key=code[1])
+        # An update to other code, which then fails at the stage: the rollback reads the old code.
+        s3.upload_file(str(BUILD / "deployment.zip"), code[0], "other")
+        body = template["TemplateBody"].replace(code[1], "other").replace("Ref: BurstLimit", "many")
+        capabilities = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
+        cloudformation.update_stack(
+            StackName="staging", TemplateBody=body, Capabilities=capabilities
+        )
+        waiter = cloudformation.get_waiter("stack_rollback_complete")
+        waiter.wait(StackName="staging", WaiterConfig={"Delay": 1})
 
         def left() -> set[str]:
             pools = aws.client("cognito-idp").list_user_pools(MaxResults=60)["UserPools"]

@@ -153,7 +153,8 @@ def test_a_setting_that_the_stack_takes_is_one_that_the_app_starts_with(
 
 
 @pytest.mark.parametrize(
-    ("name", "most"), [("UrlExpirySeconds", 43200), ("UrlWindowSeconds", 3600), ("BurstLimit", 5000)]
+    ("name", "most"),
+    [("UrlExpirySeconds", 43200), ("UrlWindowSeconds", 3600), ("BurstLimit", 5000)],
 )
 def test_the_stack_takes_each_whole_number_and_no_other_text(
     name: str, most: int, template: Json
