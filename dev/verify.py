@@ -35,12 +35,22 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit("\nStopped. The temporary users and their data are removed.")
     except (ConfigError, ClientError) as error:
-        end(" ".join(str(error).split()))
+        end(reasons(error))
     except (BotoCoreError, ValueError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
+        reason = reasons(error).rstrip(".")
         end(f"{reason}. Check AWS_PROFILE and the region: make verify REGION=eu-central-1")
     run.show(f"{len(CHECKS) - failed} of {len(CHECKS)} checks passed. The users are removed.")
     sys.exit(bool(failed))
+
+
+def reasons(error: BaseException | None) -> str:
+    """A line for the error, below those for what failed before it."""
+    lines: list[str] = []
+    while isinstance(error, BotoCoreError | ClientError | ConfigError | ValueError):
+        lines.insert(0, " ".join(str(error).split()))
+        # What a ConfigError is raised from stands in its message.
+        error = (error.__cause__ or error).__context__
+    return "\n".join(lines)
 
 
 def find_stack(name: str, region: str | None) -> Stack:

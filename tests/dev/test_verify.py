@@ -15,7 +15,7 @@ from dev import checks
 from dev.checks import CHECKS, Case, FailedError, Stack
 from dev.emulated_aws import BUCKET, TABLE, Pool
 from dev.package import ROOT
-from dev.verify import make_user, remove_user, temporary_users
+from dev.verify import reasons, remove_user, temporary_users
 from tests.support.running_api import Running
 from tests.support.servers import Handler, serving
 
@@ -253,14 +253,20 @@ def test_a_check_fails_for_what_is_wrongly_deleted_or_left(
     assert stack.uploads(f"{case.alice.id}/") == []
 
 
-def test_it_says_whose_data_it_could_not_remove(stack: Stack, running: Running) -> None:
-    email = "kept@example.com"
-    make_user(stack, email, {})
+def test_it_says_what_failed_and_whose_data_it_could_not_remove(
+    stack: Stack, running: Running
+) -> None:
     dynamodb = running.aws.session.resource("dynamodb", endpoint_url=running.aws.endpoint)
-    message = f"temporary user {email} could not be removed: .*ResourceNotFound.* Delete"
-    with pytest.raises(ConfigError, match=message):
-        remove_user(stack._replace(table=dynamodb.Table("gone")), email)
-    remove_user(stack, email)
+    broken = stack._replace(table=dynamodb.Table("gone"))
+    with pytest.raises(ConfigError) as raised, temporary_users(broken):
+        pass
+    first, second = reasons(raised.value).splitlines()
+    assert "ResourceNotFoundException" in first
+    assert "PutItem" in first
+    message = r"The temporary user (\S+) could not be removed: .* Query .* Delete the user's jobs"
+    found = re.match(message, second)
+    assert found
+    remove_user(stack, found[1])
 
 
 def test_every_check_has_a_fault() -> None:
