@@ -3,9 +3,14 @@
 It uses the caller's AWS credentials, on AWS or on the emulator that AWS_ENDPOINT_URL names.
 """
 
+import signal
+
+if __name__ == "__main__":
+    # While Python reads the modules there is nothing to remove: Ctrl-C needs no traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import os
 import secrets
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress

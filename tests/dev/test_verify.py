@@ -1,10 +1,13 @@
 """The checks of `make verify` on an API with a fault each. tests/stack has the command itself."""
 
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import PIPE
 
 import jwt
 import pytest
@@ -303,3 +306,15 @@ def test_it_says_in_a_line_what_is_missing(environ: dict[str, str], message: str
     [line] = done.stderr.splitlines()
     assert message in line
     assert line.endswith("the region: make verify REGION=eu-central-1")
+
+
+def test_ctrl_c_at_the_start_ends_it_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "boto3.py").write_text("print(flush=True)\nimport time\ntime.sleep(60)")
+    command = [sys.executable, "-m", "dev.verify"]
+    environ = {"PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=PIPE, stderr=PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert (process.returncode, errors) == (-signal.SIGINT, b"")
