@@ -145,7 +145,7 @@ def test_a_setting_that_the_stack_takes_is_one_that_the_app_starts_with(
     [variable] = [key for key, value in variables.items() if value == {"Ref": name}]
     for value in SETTINGS[name]:
         if pattern := parameter.get("AllowedPattern"):
-            taken = re.fullmatch(pattern, value, re.ASCII)
+            taken = bool(re.fullmatch(pattern, value, re.ASCII))
         else:
             taken = value in parameter["AllowedValues"]
         with nullcontext() if taken else pytest.raises(ConfigError, match=f"{variable} is"):
