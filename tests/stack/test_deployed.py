@@ -30,6 +30,7 @@ from tests.support.stack import STACK, deploy_stack
 
 # What the tests send requests to; CloudFormation itself creates more.
 SERVICES = "apigateway,cloudformation,cognito-idp,dynamodb,iam,logs,s3"
+POLICY = ROOT / "docs" / "deployer-policy.json"
 ORIGIN = "https://app.example.com"
 EMAIL = "somebody@example.com"
 IMAGES = demo.Job("success", "Images", ["garden.png", "b.png", "c.png"])
@@ -107,8 +108,17 @@ def test_the_bucket_refuses_what_does_not_come_over_tls(deployed: Deployed) -> N
 def test_verify_prints_a_plain_line_for_each_check_and_removes_only_what_it_made(
     stack: Deployed,
 ) -> None:
-    before = stack.everything()
-    status, lines = make_verify(f"STACK={STACK}", "REGION=eu-central-1")
+    """By a role with the documented policy."""
+    before, iam = stack.everything(), stack.aws.client("iam")
+    iam.create_user(UserName="deployer")
+    iam.put_user_policy(UserName="deployer", PolicyName="a", PolicyDocument=POLICY.read_text())
+    key = iam.create_access_key(UserName="deployer")["AccessKey"]
+    status, lines = make_verify(
+        f"STACK={STACK}",
+        "REGION=eu-central-1",
+        f"AWS_ACCESS_KEY_ID={key['AccessKeyId']}",
+        f"AWS_SECRET_ACCESS_KEY={key['SecretAccessKey']}",
+    )
     assert lines == [
         "Making two temporary users with jobs and files ...",
         *(f"ok     {name}" for name in CHECKS),
