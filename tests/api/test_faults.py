@@ -49,7 +49,9 @@ class World(NamedTuple):
     @property
     def environ(self) -> dict[str, str]:
         endpoints = {f"AWS_ENDPOINT_URL_{name}": self.network.url for name in ("S3", "DYNAMODB")}
-        return ENVIRON | self.emulator.environ | endpoints
+        # An instance that is started ahead has made its first client before it is asked.
+        ahead = {"AWS_LAMBDA_INITIALIZATION_TYPE": "provisioned-concurrency"}
+        return ENVIRON | self.emulator.environ | endpoints | ahead
 
     def job(self, user: str = ALICE, job_id: int = 1) -> Job:
         where = {"Bucket": BUCKET, "Prefix": f"{user}/{job_id}/"}
@@ -247,7 +249,7 @@ def test_a_file_never_outlives_its_entry_wherever_the_lambda_dies(
         put_job(world)
         had = world.job()
         world.network.plan(*[None] * killed, Fault.STALL)
-        with lambda_instance(world.environ, DELETE) as instance:
+        with lambda_instance(DELETE) as instance:
             if not is_held(world, instance):
                 break
             instance.kill()
@@ -296,23 +298,20 @@ def deletes_it_too(app: Chalice, world: World) -> None:
     assert handle(app, DELETE).status == 200
 
 
-def reads_it(app: Chalice, world: World) -> None:
-    assert handle(app, LIST).status == 200
-    assert handle(app, GET).status in (200, 404)
-
-
-@pytest.mark.parametrize("somebody", [writes_to_it, deletes_it_too, reads_it])
+@pytest.mark.parametrize("somebody", [writes_to_it, deletes_it_too])
 def test_no_delete_fails_in_a_race_and_the_next_one_leaves_nothing(
     somebody: Callable[[Chalice, World], None], app: Chalice, world: World
 ) -> None:
-    """Somebody does something between each two requests of a delete."""
+    """Somebody reads the job and does something to it between each two requests of a delete."""
     before = world.neighbours()
     for held in itertools.count():
         put_job(world)
         world.network.plan(*[None] * held, Fault.STALL)
-        with lambda_instance(world.environ, DELETE) as instance:
+        with lambda_instance(DELETE) as instance:
             if not is_held(world, instance):
                 break
+            assert handle(app, LIST).status == 200
+            assert handle(app, GET).status in (200, 404)
             somebody(app, world)
             world.network.released.set()
             assert instance.response().status == 200

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import yaml
-from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from dev.emulated_aws import REGION, emulated_aws
 from dev.package import ROOT
@@ -44,6 +43,9 @@ OTHER_FEATURES = re.compile(
 
 def permissions(resource: Any) -> set[str]:
     """What CloudFormation's registry says that the handlers of a resource need."""
+    # Here, because every process of a run imports this module, and this takes two seconds.
+    from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
+
     found: set[str] = set()
     for name in TRANSLATED.get(resource["Type"], [resource["Type"]]):
         handlers = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, name).schema["handlers"]

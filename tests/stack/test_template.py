@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import yaml
 from chalice.app import Chalice
-from samtranslator.translator.transform import transform
 
 from chalicelib import aws
 from chalicelib.config import Settings, load_settings
@@ -34,6 +33,8 @@ def template(build: Path) -> Json:
 @pytest.fixture(scope="module")
 def translated(template: Json) -> Json:
     """What CloudFormation makes of it."""
+    # Here, because every process of a run imports this module, and this takes a second.
+    from samtranslator.translator.transform import transform
 
     class NoManagedPolicies:
         def load(self) -> dict[str, str]:

@@ -38,9 +38,10 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Request-Id": REQUEST_ID,
 }
-# Each instance is a fork of one process that has made these imports: it starts at once.
+# Each instance is a fork of one process that has made these imports, in the environment of the
+# first instance: it starts at once.
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["tests.support.lambda_instance", "botocore.session"])
+_processes.set_forkserver_preload(["tests.support.lambda_instance", "app"])
 
 
 def handle(app: Any, event: dict[str, Any], seconds: float = SECONDS) -> Response:
@@ -94,10 +95,10 @@ class Instance(NamedTuple):
 
 
 @contextmanager
-def lambda_instance(environ: dict[str, str], event: dict[str, Any]) -> Iterator[Instance]:
-    """A new process that has exactly this environment and handles this one event."""
+def lambda_instance(event: dict[str, Any]) -> Iterator[Instance]:
+    """A new process that handles this one event."""
     responses, sender = _processes.Pipe(duplex=False)
-    process = _processes.Process(target=_serve, args=(environ, event, sender))
+    process = _processes.Process(target=_serve, args=(event, sender))
     process.start()
     sender.close()
     try:
@@ -108,7 +109,5 @@ def lambda_instance(environ: dict[str, str], event: dict[str, Any]) -> Iterator[
         responses.close()
 
 
-def _serve(environ: dict[str, str], event: dict[str, Any], responses: Connection) -> None:
-    os.environ.clear()
-    os.environ.update(environ)
+def _serve(event: dict[str, Any], responses: Connection) -> None:
     responses.send(handle(importlib.import_module("app").app, event))
