@@ -60,7 +60,8 @@ class Handler(SimpleHTTPRequestHandler):
         if self.path == "/config.json":
             self._send_json(self._config)
         elif self.path == f"{REFERENCE}openapi.json":
-            document = yaml.safe_load((ROOT / "openapi.yaml").read_text("utf-8"))
+            # A SafeLoader, which takes a tenth of the time of Python's own.
+            document = yaml.load((ROOT / "openapi.yaml").read_bytes(), yaml.CSafeLoader)
             self._send_json(document | {"servers": [{"url": self._config["api"]}]})
         else:
             super().do_GET()

@@ -115,23 +115,25 @@ class Browser:
     def wait(self, condition: Callable[[], T], awaited: str = "") -> T:
         """What the condition gives as soon as that is true."""
         passing = (NoSuchElementException, StaleElementReferenceException)
-        wait = WebDriverWait(self.driver, WAIT_SECONDS, 0.02, passing)
+        wait = WebDriverWait(self.driver, WAIT_SECONDS, 0.05, passing)
         return wait.until(lambda _: condition(), awaited)
 
-    def seen(self, selector: str) -> list[WebElement]:
-        found = self.driver.find_elements(By.CSS_SELECTOR, selector)
-        return [element for element in found if element.is_displayed()]
+    def seen(self, selector: str, text: str = "") -> list[WebElement]:
+        """The visible elements of the selector that have the text in them."""
+        # One script: WebDriver's own functions would be some requests for each element.
+        script = r"""
+            const textOf = ({ innerText }) => innerText.replace(/\n+/g, "\n").replace(/\xa0/g, " ");
+            return [...document.querySelectorAll(arguments[0])].filter((element) =>
+              element.checkVisibility({ opacityProperty: true, visibilityProperty: true })
+              && textOf(element).includes(arguments[1]));
+        """
+        found: list[WebElement] = self.driver.execute_script(script, selector, text)
+        return found
 
     def see(self, selector: str, text: str = "") -> WebElement:
-        """The first visible element of the selector that has the text in it."""
-
-        def look() -> WebElement:
-            for element in self.seen(selector):
-                if text in element.text:
-                    return element
-            raise NoSuchElementException
-
-        return self.wait(look, f"{selector} with the text {text!r}")
+        """The first of them, once there is one."""
+        found = self.wait(lambda: self.seen(selector, text), f"{selector} with the text {text!r}")
+        return found[0]
 
     def press(self, selector: str, text: str = "") -> None:
         self.see(selector, text).click()
@@ -328,7 +330,7 @@ def test_ten_thousand_jobs_are_searched_and_back_keeps_the_place(
     assert browser.see(f"{LIST} [data-sort=size]").get_attribute("aria-sort") == "ascending"
     assert browser.job_ids()[:2] == ["Job 1", "Job 2"]
     browser.type("#search", "job OF 42 parts")
-    browser.press("#filter option[value=good]")
+    browser.driver.find_element(By.CSS_SELECTOR, "#filter option[value=good]").click()
     assert browser.see(f"{LIST} .count").text == "100 of 10,000 jobs"
     browser.type("#search", "parts")
     browser.press(f"{LIST} .after")
@@ -867,23 +869,23 @@ def test_tabs_share_a_session_and_end_it_together(running: Running, browser: Bro
     assert "Old scans" not in driver.page_source
 
 
-def test_a_thousand_images_load_as_they_come_into_view(running: Running, browser: Browser) -> None:
+def test_images_load_as_they_come_into_view(running: Running, browser: Browser) -> None:
     body = get(running, WITH_IMAGES)
-    uuids = [f"{number:04}.png" for number in range(1000)]
+    uuids = [f"{number:04}.png" for number in range(300)]
     body["job_info"]["object_uuid_names"] = {uuid: uuid for uuid in uuids}
     body["object_urls"] = {uuid: f"{running.page}/icon.svg?n={uuid}" for uuid in uuids}
     body["results"] = {}
-    running.proxy.plan(GET, Planned(200, json.dumps(body), {"ETag": '"thousand"'}))
+    running.proxy.plan(GET, Planned(200, json.dumps(body), {"ETag": '"images"'}))
     browser.visit(running.page, f"#/jobs/{WITH_IMAGES}", running.token)
-    browser.see("#files h2", "1,000 files")
+    browser.see("#files h2", "300 files")
     entries = "performance.getEntriesByType('resource')"
     loaded = f"return {entries}.filter((each) => each.name.includes('?n=')).length"
     browser.wait(lambda: browser.driver.execute_script(loaded) > 0)
     assert browser.driver.execute_script(loaded) < 60
     cards = "return document.querySelectorAll('.cards > li').length"
     scroll = "scrollTo(0, document.body.scrollHeight);"
-    browser.wait(lambda: browser.driver.execute_script(scroll + cards) == 1000)
-    assert browser.driver.execute_script(loaded) < 1000
+    browser.wait(lambda: browser.driver.execute_script(scroll + cards) == 300)
+    assert browser.driver.execute_script(loaded) < 300
 
 
 def test_a_jobs_link_and_id_are_copied(running: Running, browser: Browser) -> None:
@@ -964,8 +966,11 @@ def barriers(browser: Browser, axe: str) -> list[str]:
     schemes = (("light", "none"), ("dark", "none"), ("dark", "active"))
     for width, (scheme, forced) in itertools.product((320, 1280), schemes):
         browser.look(width, scheme, forced)
+        # Of all rules that hold for a scheme only this one has to do with colors.
+        rules = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
         found = browser.driver.execute_async_script(
-            "axe.run().then((found) => arguments[0](found.violations))"
+            "axe.run(arguments[0]).then((found) => arguments[1](found.violations))",
+            {"resultTypes": ["violations"], **rules},
         )
         seen += [
             f"{width} {scheme} {v['id']}: {node['html']}" for v in found for node in v["nodes"]
