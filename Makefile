@@ -27,9 +27,8 @@ run: $(INSTALLED)
 
 # SOAK=1: longer runs of the tests with faults, hostile input and load, make soak's among them.
 # With CI set it also measures the coverage, which costs a minute, and runs the tests that need one.
-# More processes than processors, because many tests wait. Without bytecode every process compiles
-# what it imports.
-test: $(INSTALLED)
+# More processes than processors, because many tests wait.
+test: $(VENV)/compiled
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -105,6 +104,11 @@ deploy: package
 # Proves the stack STACK in REGION, by temporary users and their jobs.
 verify: $(INSTALLED)
 	@$(BIN)/python -m dev.verify
+
+# Without bytecode every process of the tests would compile what all of them import.
+$(VENV)/compiled: $(INSTALLED)
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest --collect-only -qq >/dev/null || true
+	@touch $@
 
 $(INSTALLED): requirements.txt requirements-dev.txt
 	@echo "Making the virtual environment $(VENV) ..."
