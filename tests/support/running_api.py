@@ -87,7 +87,7 @@ def expired_token(aws: EmulatedAws, pool: Pool) -> str:
     return log_in(cognito, Pool(pool.arn, client["ClientId"]), EMAIL)["IdToken"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder: Path = tmp_path_factory.mktemp("local")
     with emulated_aws(folder) as aws:
