@@ -883,6 +883,7 @@ def test_images_load_as_they_come_into_view(running: Running, browser: Browser) 
     browser.wait(lambda: browser.driver.execute_script(loaded) > 0)
     assert browser.driver.execute_script(loaded) < 60
     cards = "return document.querySelectorAll('.cards > li').length"
+    assert browser.driver.execute_script(cards) < 300
     scroll = "scrollTo(0, document.body.scrollHeight);"
     browser.wait(lambda: browser.driver.execute_script(scroll + cards) == 300)
     assert browser.driver.execute_script(loaded) < 300
