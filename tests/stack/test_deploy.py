@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from botocore.exceptions import ClientError
 
 from dev.emulated_aws import emulated_aws
@@ -23,8 +22,9 @@ from tests.support.commands import (
     run_sam,
     uvx,
 )
+from tests.support.stack import TEMPLATE
 
-PARAMETERS = yaml.safe_load((ROOT / "tests/stack/template.yaml").read_text())["Parameters"]
+PARAMETERS = TEMPLATE["Parameters"]
 # make's names of the parameters: ALARM_EMAIL for AlarmEmail.
 SETTINGS = {re.sub("(?!^)(?=[A-Z])", "_", name).upper(): name for name in PARAMETERS}
 

@@ -17,10 +17,10 @@ import yaml
 from dev.emulated_aws import REGION, emulated_aws
 from dev.package import ROOT
 from tests.support.commands import needs_sam, run_sam
+from tests.support.stack import TEMPLATE
 
 POLICY: Any = json.loads((ROOT / "docs" / "deployer-policy.json").read_text())
 ALLOWED = {statement["Sid"]: statement["Action"] for statement in POLICY["Statement"]}
-TEMPLATE: Any = yaml.safe_load((ROOT / "tests" / "stack" / "template.yaml").read_text())
 # What SAM makes of its own resources.
 TRANSLATED = {
     "AWS::Serverless::Function": ["AWS::Lambda::Function"],

@@ -9,13 +9,11 @@ import tomllib
 from typing import Any
 
 import pytest
-import yaml
 
 from bench.report import WHOLE_PROCESSOR_MB
 from dev.package import ROOT
+from tests.support.stack import TEMPLATE
 
-GOLDEN = ROOT / "tests" / "stack" / "template.yaml"
-TEMPLATE: dict[str, Any] = yaml.safe_load(GOLDEN.read_text())
 RESOURCES = TEMPLATE["Resources"]
 TABLE, BUCKET, FUNCTION, LOGS, API, LATENCY = (
     RESOURCES[name]["Properties"]

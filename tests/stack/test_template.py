@@ -19,9 +19,9 @@ from chalicelib.errors import ConfigError
 from dev.chalice_cli import PLACEHOLDER
 from dev.package import BUILD, ROOT
 from tests.support.events import ENVIRON, Invoke
+from tests.support.stack import GOLDEN
 
 Json = dict[str, Any]
-GOLDEN = ROOT / "tests" / "stack" / "template.yaml"
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ import yaml
 from dev.emulated_aws import EmulatedAws, create_bucket
 
 STACK = "jobs-api"
+GOLDEN = Path(__file__).parent.parent / "stack" / "template.yaml"
+TEMPLATE: dict[str, Any] = yaml.load(GOLDEN.read_bytes(), yaml.CSafeLoader)
 
 
 def deploy_stack(aws: EmulatedAws, build: Path, origin: str, kind: str) -> dict[str, str]:
