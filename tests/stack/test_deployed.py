@@ -40,8 +40,9 @@ class Deployed(NamedTuple):
     """The stack on its AWS, with two users who have jobs in it."""
 
     aws: EmulatedAws
-    build: Path
+    created: dict[str, str]
     outputs: dict[str, str]
+    bucket_policy: str
     case: Case
 
     def put_job(self, job_id: int) -> None:
@@ -68,24 +69,23 @@ class Deployed(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def deployed(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+def stack(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """The stack after an update, without its bucket's policy, which refuses plain HTTP."""
     folder = tmp_path_factory.mktemp("deployed")
     with (
         emulated_aws(folder, AUTH="true", SERVICES=SERVICES) as aws,
         pytest.MonkeyPatch.context() as environ,
     ):
-        outputs = deploy_stack(aws, build, ORIGIN, "create")
+        created = deploy_stack(aws, build, "https://before.example.com", "create")
         for name, value in aws.environ.items():
             environ.setenv(name, value)
         with verify.temporary_users(verify.find_stack(STACK, None)) as case:
-            yield Deployed(aws, build, outputs, case)
-
-
-@pytest.fixture(scope="module")
-def stack(deployed: Deployed) -> Deployed:
-    """The stack without its bucket's policy, by which all over plain HTTP is refused."""
-    deployed.case.stack.bucket.Policy().delete()
-    return deployed
+            outputs = deploy_stack(aws, build, ORIGIN, "update")
+            case = case._replace(stack=verify.find_stack(STACK, None))
+            policy = case.stack.bucket.Policy()
+            text = policy.policy
+            policy.delete()
+            yield Deployed(aws, created, outputs, text, case)
 
 
 def make_verify(*arguments: str) -> tuple[int, list[str]]:
@@ -97,10 +97,13 @@ def make_verify(*arguments: str) -> tuple[int, list[str]]:
     return run.returncode, run.stdout.splitlines()
 
 
-def test_the_bucket_refuses_what_does_not_come_over_tls(deployed: Deployed) -> None:
-    """The emulator speaks plain HTTP. It has to come first: the fixture `stack` ends it."""
-    url = deployed.case("get-object-url", job_id=1, object_uuid="a.png").json["url"]
+def test_the_bucket_refuses_what_does_not_come_over_tls(stack: Deployed) -> None:
+    """The emulator speaks plain HTTP."""
+    url = stack.case("get-object-url", job_id=1, object_uuid="a.png").json["url"]
+    policy = stack.case.stack.bucket.Policy()
+    policy.put(Policy=stack.bucket_policy)
     response = fetch(url)
+    policy.delete()
     assert response.status == 403
     assert b"AccessDenied" in response.body
 
@@ -278,14 +281,10 @@ def test_under_load_the_stack_gives_right_responses_and_deletes_all(
 
 
 def test_an_update_of_the_stack_keeps_the_data(stack: Deployed) -> None:
-    """It comes last: ministack gives the API another id, where AWS keeps it."""
-    stack.put_job(5)
-    outputs = deploy_stack(stack.aws, stack.build, "https://other.example.com", "update")
-    changed = {name for name in outputs if outputs[name] != stack.outputs[name]}
+    changed = {name for name in stack.outputs if stack.outputs[name] != stack.created[name]}
+    # AWS keeps the API's id too.
     assert changed <= {"RestAPIId", "EndpointURL"}
-    here = stack.case._replace(stack=verify.find_stack(STACK, None))
-    response = here("get", job_id=5)
+    response = stack.case("get", job_id=1)
     assert response.status == 200
-    assert response.headers["Access-Control-Allow-Origin"] == "https://other.example.com"
-    here.stack.bucket.Policy().delete()
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert fetch(next(iter(response.json["results"].values()))["full"]).status == 200
