@@ -6,10 +6,13 @@ it like a Lambda: it can import only the code folder, and stores no bytecode.
 """
 
 import json
+import os
 import sys
 import time
 
 sys.path.insert(0, sys.argv[1])
+# One processor, as a Lambda of this size has, and both sides the same: they differ in speed.
+os.sched_setaffinity(0, {0})
 
 
 class Context:
