@@ -136,6 +136,8 @@ def test_a_failure_that_stays_is_a_503_after_four_attempts_with_growing_pauses(
     ("code", "message"),
     [
         ("AccessDeniedException", ""),
+        ("ResourceNotFoundException", ""),
+        ("ValidationException", ""),
         ("InvalidSignatureException", "The request signature we calculated does"),
     ],
 )

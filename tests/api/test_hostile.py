@@ -41,6 +41,7 @@ NASTY = [
     "1\n",
     "1\r\nSet-Cookie: a=b",
     "a.png",
+    "results/a.png.json",
     "../10/a.png",
     "..%2f10%2fa.png",
     BOB,

@@ -102,8 +102,10 @@ def test_the_bucket_refuses_what_does_not_come_over_tls(stack: Deployed) -> None
     url = stack.case("get-object-url", job_id=1, object_uuid="a.png").json["url"]
     policy = stack.case.stack.bucket.Policy()
     policy.put(Policy=stack.bucket_policy)
-    response = fetch(url)
-    policy.delete()
+    try:
+        response = fetch(url)
+    finally:
+        policy.delete()
     assert response.status == 403
     assert b"AccessDenied" in response.body
 
