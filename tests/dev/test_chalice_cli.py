@@ -291,9 +291,9 @@ def test_it_ends_with_all_that_it_started_and_without_a_traceback(
 ) -> None:
     with local(tmp_path / "project", option) as running:
         started = children(running.process.pid)
-        # As a terminal sends Ctrl-C; SIGTERM comes to one process.
-        for pid in (running.process.pid, *(started if sent == signal.SIGINT else ())):
-            os.kill(pid, sent)
+        # A terminal sends Ctrl-C to all processes of the group; SIGTERM comes to one.
+        send = os.killpg if sent == signal.SIGINT else os.kill
+        send(running.process.pid, sent)
         running.process.wait(20)
     folder = running.token.parent
     wait_until(lambda: not any(map(is_alive, started)) and not folder.exists())
