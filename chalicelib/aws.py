@@ -212,6 +212,7 @@ def botocore_client(settings: Settings, name: str, read_timeout: float) -> Any:
     with _session_lock:
         client = botocore_session().create_client(name, region_name=region(settings), config=config)
     client.meta.events.register("before-parse.dynamodb", _parse_json)
+    client.meta.events.register("before-parse.s3.ListObjectVersions", _parse_versions)
     client.meta.events.register("after-call", _check_listing)
     return client
 
@@ -233,6 +234,29 @@ def _parse_json(
         except (TypeError, ValueError, RecursionError) as error:
             raise ResponseParserError("DynamoDB's response is not JSON") from error
         response_dict["body"] = b"{}"
+
+
+def _parse_versions(
+    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
+) -> None:
+    """Parse what is used of a listing of versions: botocore takes five times as long for it all."""
+    from xml.etree import ElementTree
+
+    # botocore has already given another status to an error, and to what is not XML.
+    if response_dict["status_code"] == 200 and response_dict["body"]:
+        for element in ElementTree.fromstring(response_dict["body"]):  # noqa: S314  as botocore
+            name, value = _local_name(element), element.text or ""
+            if name in ("Version", "DeleteMarker"):
+                version: Any = {_local_name(member): member.text or "" for member in element}
+                version["IsLatest"] = version.get("IsLatest") == "true"
+                customized_response_dict.setdefault(f"{name}s", []).append(version)
+            else:
+                customized_response_dict[name] = value == "true" if name == "IsTruncated" else value
+        response_dict["body"] = b""
+
+
+def _local_name(element: Any) -> str:
+    return str(element.tag.rpartition("}")[2])
 
 
 def _check_listing(http_response: Any, parsed: dict[str, Any], model: Any, **_: Any) -> None:

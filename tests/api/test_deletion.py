@@ -6,9 +6,11 @@ A file never outlives its entry, and the number of requests is bounded.
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import repeat
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import pytest
 
 from chalicelib import aws, deletion
@@ -16,7 +18,7 @@ from chalicelib.config import Settings
 from chalicelib.errors import ApiError
 from tests.support.events import ALICE, Invoke, Response
 from tests.support.lambda_instance import FULL
-from tests.support.strict_s3 import StrictS3, strict_s3
+from tests.support.strict_s3 import NAMESPACE, StrictS3, strict_s3
 
 PREFIX = f"{ALICE}/1/"
 # Objects, S3's deletes a second, and the most requests. A slower S3 refuses as often with fewer.
@@ -87,6 +89,34 @@ def test_a_key_of_any_characters_is_deleted(name: str, delete: Delete, s3: Stric
     s3.mark_deleted(PREFIX + name)
     s3.start_upload(PREFIX + name)
     assert delete().status == 200
+
+
+@pytest.mark.parametrize("root", ["ListVersionsResult", f'ListVersionsResult xmlns="{NAMESPACE}"'])
+@pytest.mark.parametrize("encoding", ["", "<EncodingType>url</EncodingType>"])
+def test_a_listing_of_versions_is_the_one_that_boto3_parses(
+    root: str, encoding: str, settings: Settings, s3: StrictS3
+) -> None:
+    """The differential test of _parse_versions, for what a deletion reads."""
+    key = "<Key>a+b%2Bc%41&amp;%C3%A9&#10;</Key>"
+    body = f"""<?xml version="1.0" encoding="UTF-8"?>
+    <{root}>
+      <Version>{key}<VersionId/><IsLatest>true</IsLatest><Size>0</Size></Version>
+      <DeleteMarker>{key}<VersionId>2</VersionId><IsLatest>false</IsLatest></DeleteMarker>
+      <Version>{key}<VersionId>null</VersionId><Size>0</Size></Version>
+      <IsTruncated>true</IsTruncated>{encoding}
+      <NextKeyMarker>a+b%2B</NextKeyMarker><NextVersionIdMarker/>
+    </{root.split()[0]}>"""
+    s3.failures["ListObjectVersions"] = repeat(body.encode())
+    request = {"Bucket": settings.job_files_bucket, "Prefix": ""}
+    theirs = boto3.client("s3", region_name="eu-central-1").list_object_versions(**request)
+    ours = aws.Client("s3", settings, lambda: 29).list_object_versions(**request)
+    for name in ("IsTruncated", "NextKeyMarker", "NextVersionIdMarker"):
+        assert ours[name] == theirs[name]
+    for version in theirs["Versions"]:
+        version["Size"] = str(version["Size"])  # Not used, but for whether there is one.
+        version.setdefault("IsLatest", False)
+    assert ours["Versions"] == theirs["Versions"]
+    assert ours["DeleteMarkers"] == theirs["DeleteMarkers"]
 
 
 def test_an_upload_is_aborted_even_if_its_key_is_not_encoded(delete: Delete, s3: StrictS3) -> None:
