@@ -74,12 +74,10 @@ def list_jobs(request: JobsRequest) -> Response:
     items = jobs.list_jobs(db, settings, request.user_id, position, limit)
     rows, position = paging.fill_page(items, jobs.row, paging.escaped_bytes, jobs.position, limit)
     request.log["jobs"] = len(rows)
-    encoded_jobs = response.json_array(rows)
     next_cursor = paging.encode_cursor(position, *scope) if position else None
-    etag = response.etag(encoded_jobs, next_cursor)
-    if request.matches(etag):
-        return response.not_modified(etag)
-    return response.ok({"next_cursor": next_cursor}, etag, jobs=encoded_jobs)
+    body = response.json_body(response.json_array("jobs", rows), next_cursor=next_cursor)
+    etag = response.etag(body)
+    return response.not_modified(etag) if request.matches(etag) else response.ok(body, etag)
 
 
 @app.route("/jobs/get", methods=["GET"], authorizer=users, content_types=[])
@@ -123,14 +121,14 @@ def get_job(request: JobsRequest) -> Response:
     object_urls = [url for _, url in rows if url]
     request.log["urls"] = 2 * len(results) + len(object_urls)
     next_cursor = paging.encode_cursor(next_position, *scope) if next_position else None
-    expires_at = urls.expires_at(signed_at, settings)
-    return response.ok(
-        {"expires_at": expires_at, "next_cursor": next_cursor},
-        etag,
-        job_info=job_info,
-        results=response.json_object(results),
-        object_urls=response.json_object(object_urls) if with_object_urls else None,
+    body = response.json_body(
+        [f'"job_info":{job_info}'],
+        response.json_object("results", results),
+        response.json_object("object_urls", object_urls) if with_object_urls else [],
+        expires_at=urls.expires_at(signed_at, settings),
+        next_cursor=next_cursor,
     )
+    return response.ok(body, etag)
 
 
 @app.route("/jobs/get-object-url", methods=["GET"], authorizer=users, content_types=[])
@@ -145,7 +143,7 @@ def get_object_url(request: JobsRequest) -> Response:
     sign = urls.signer(settings, aws.region(settings), aws.credentials(), signed_at)
     request.log["urls"] = 1
     expires_at = urls.expires_at(signed_at, settings)
-    return response.ok({"url": sign(key, download_as), "expires_at": expires_at})
+    return response.ok(response.json_body(url=sign(key, download_as), expires_at=expires_at))
 
 
 @app.route("/jobs/delete", methods=["DELETE"], authorizer=users)
@@ -160,4 +158,4 @@ def delete_job(request: JobsRequest) -> Response:
     deletion.delete_files(s3, settings.job_files_bucket, prefix, request.log, request.seconds_left)
     db = aws.Client("dynamodb", settings, request.seconds_left, aws.UNTIL_TIME_IS_OVER)
     jobs.delete_job(db, settings, request.user_id, job_id)
-    return response.ok({"message": "Ok"})
+    return response.ok(response.json_body(message="Ok"))

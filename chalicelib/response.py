@@ -3,7 +3,8 @@
 import hashlib
 import json
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from chalice.app import Request, Response
@@ -16,23 +17,24 @@ RETRY_AFTER_SECONDS = 5
 encode: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def json_array(values: Iterable[str]) -> str:
-    """A JSON array of values that are already encoded."""
-    return "[" + ",".join(values) + "]"
+def json_array(name: str, values: list[str]) -> list[str]:
+    """A member that is an array, for `json_body`; its values are already encoded."""
+    return _in_brackets(f'"{name}":[', values, "]")
 
 
-def json_object(members: Iterable[str]) -> str:
-    """A JSON object of members that are already encoded, names and values."""
-    return "{" + ",".join(members) + "}"
+def json_object(name: str, members: list[str]) -> list[str]:
+    """A member that is an object, for `json_body`; its members are already encoded."""
+    return _in_brackets(f'"{name}":{{', members, "}")
 
 
-def ok(members: dict[str, Any], etag: str | None = None, **encoded: str | None) -> Response:
-    """A 200 whose body has all these members except for those that are None.
+def json_body(*members: list[str], **values: Any) -> str:
+    """An object of members that are already encoded, and of values, but for those that are None."""
+    encoded = [f'"{name}":{encode(value)}' for name, value in values.items() if value is not None]
+    return ",".join(_in_brackets("{", [*chain(*members), *encoded], "}"))
 
-    The values of `members` are encoded here; those of the keyword arguments are already encoded.
-    """
-    values = encoded | {name: encode(v) for name, v in members.items() if v is not None}
-    body = json_object(f'"{name}":{value}' for name, value in values.items() if value is not None)
+
+def ok(body: str, etag: str | None = None) -> Response:
+    """A 200 with this body."""
     return Response(body, _caching(etag))
 
 
@@ -69,6 +71,17 @@ def etag(*parts: object) -> str:
 def request_id(lambda_context: Any) -> str:
     """Lambda's id of the request, which its log line has."""
     return str(getattr(lambda_context, "aws_request_id", ""))
+
+
+def _in_brackets(opening: str, texts: list[str], closing: str) -> list[str]:
+    """The texts, to be joined by commas, with brackets around all of them.
+
+    So a body of several MB is put together in one step: to copy it takes as long as 200 URLs.
+    """
+    texts = [*texts] or [""]
+    texts[0] = opening + texts[0]
+    texts[-1] += closing
+    return texts
 
 
 def _caching(etag: str | None) -> dict[str, str | list[str]]:
