@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
@@ -99,15 +99,14 @@ def row(item: Item) -> str:
     except KeyError:  # An attribute is absent or of another type.
         name, date, status = (_value(item, each, "S") for each in ("jobName", "date", "status"))
         size, spent = (_value(item, each, "N") for each in ("contentLength", "creditsSpent"))
-    members = (
-        f'"job_id":{item["jobId"]["N"]}'
+    return (
+        f'{{"job_id":{item["jobId"]["N"]}'
         f',"job_name":{"null" if name is None else encode_basestring_ascii(name)}'
         f',"date":{"null" if date is None else encode_basestring_ascii(date)}'
         f',"total_size":{_encoded_size(size)}'
         f',"credits_spent":{spent if spent.isdecimal() else _encoded_fraction(spent)}'
-        f",{_encoded_status(status)}"
+        f",{_encoded_status(status)}}}"
     )
-    return "{" + members + "}"
 
 
 def position(item: Item) -> list[str]:
@@ -137,10 +136,8 @@ def delete_job(db: Any, settings: Settings, user_id: str, job_id: int) -> None:
     db.delete_item(TableName=settings.job_requests_table, Key=_key(user_id, job_id))
 
 
-def fingerprint(item: Item) -> str:
-    """A text that changes if and only if the item does."""
-    # DynamoDB does not return a map's keys in a fixed order.
-    return json.dumps(item, sort_keys=True)
+# A text that changes if and only if the item does; DynamoDB returns a map's keys in any order.
+fingerprint: Callable[[Item], str] = json.JSONEncoder(sort_keys=True, check_circular=False).encode
 
 
 def job_info(item: Item) -> dict[str, Any]:

@@ -22,7 +22,8 @@ Row = TypeVar("Row")
 
 def escaped_bytes(text: str) -> int:
     """The size of an ASCII text inside a JSON string, which is how Lambda returns a body."""
-    return len(text) + text.count('"') + text.count("\\")
+    # To search for a character is much faster than to count it.
+    return len(text) + text.count('"') + (text.count("\\") if "\\" in text else 0)
 
 
 def fill_page(
