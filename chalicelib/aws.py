@@ -38,6 +38,8 @@ TRANSIENT_CODES = frozenset(
 )
 # A function that returns the seconds until Lambda ends the request.
 SecondsLeft = Callable[[], float]
+# A response as botocore's events have it.
+Parsed = dict[str, Any]
 # The members that each response has, and those of one with IsTruncated.
 LISTINGS = {
     "Query": (("Items",), ()),
@@ -217,9 +219,7 @@ def botocore_client(settings: Settings, name: str, read_timeout: float) -> Any:
     return client
 
 
-def _parse_json(
-    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
-) -> None:
+def _parse_json(response_dict: Parsed, customized_response_dict: Parsed, **_: Any) -> None:
     """Parse DynamoDB's response with json only: botocore walks its shape to make the same dict."""
     from botocore.parsers import ResponseParserError
 
@@ -236,30 +236,27 @@ def _parse_json(
         response_dict["body"] = b"{}"
 
 
-def _parse_versions(
-    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
-) -> None:
+def _parse_versions(response_dict: Parsed, customized_response_dict: Parsed, **_: Any) -> None:
     """Parse what is used of a listing of versions: botocore takes five times as long for it all."""
     from xml.etree import ElementTree
 
     # botocore has already given another status to an error, and to what is not XML.
     if response_dict["status_code"] == 200 and response_dict["body"]:
         for element in ElementTree.fromstring(response_dict["body"]):  # noqa: S314  as botocore
-            name, value = _local_name(element), element.text or ""
+            # What follows "}" in a tag is its name without the namespace.
+            name, value = element.tag.rpartition("}")[2], element.text or ""
             if name in ("Version", "DeleteMarker"):
-                version: Any = {_local_name(member): member.text or "" for member in element}
+                version: Any = {each.tag.rpartition("}")[2]: each.text or "" for each in element}
                 version["IsLatest"] = version.get("IsLatest") == "true"
                 customized_response_dict.setdefault(f"{name}s", []).append(version)
-            else:
-                customized_response_dict[name] = value == "true" if name == "IsTruncated" else value
+            elif name in ("EncodingType", "NextKeyMarker", "NextVersionIdMarker"):
+                customized_response_dict[name] = value
+            elif name == "IsTruncated":
+                customized_response_dict[name] = value == "true"
         response_dict["body"] = b""
 
 
-def _local_name(element: Any) -> str:
-    return str(element.tag.rpartition("}")[2])
-
-
-def _check_listing(http_response: Any, parsed: dict[str, Any], model: Any, **_: Any) -> None:
+def _check_listing(http_response: Any, parsed: Parsed, model: Any, **_: Any) -> None:
     """Refuse a 200 that is not a whole listing, such as an empty one, or a proxy's HTML."""
     from botocore.parsers import ResponseParserError
 

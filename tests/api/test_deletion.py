@@ -104,6 +104,7 @@ def test_a_listing_of_versions_is_the_one_that_boto3_parses(
       <DeleteMarker>{key}<VersionId>2</VersionId><IsLatest>false</IsLatest></DeleteMarker>
       <Version>{key}<VersionId>null</VersionId><Size>0</Size></Version>
       <IsTruncated>true</IsTruncated>{encoding}
+      <ResponseMetadata>none of S3's</ResponseMetadata>
       <NextKeyMarker>a+b%2B</NextKeyMarker><NextVersionIdMarker/>
     </{root.split()[0]}>"""
     s3.failures["ListObjectVersions"] = repeat(body.encode())
