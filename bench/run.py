@@ -196,8 +196,8 @@ def warm(code: Code, endpoint: Endpoint) -> list[report.Row]:
     cases: list[tuple[str, Callable[[], Event], float, int]] = [
         ("list, 10 jobs, warm", ten_jobs, 0.9, 50),
         ("list, 10 jobs, warm, its connection was closed", ten_jobs, 0.6, 1),
-        (f"list, {stub.JOBS:,} jobs, warm", list_event, 5, 3),
-        (f"get, {stub.FILES:,} files, warm", get_event, 24, 3),
+        (f"list, {stub.JOBS:,} jobs, warm", list_event, 4.5, 3),
+        (f"get, {stub.FILES:,} files, warm", get_event, 22, 3),
         ("get-object-url, warm", url_event, 2, 300),
     ]
     rows = []

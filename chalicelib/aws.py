@@ -194,7 +194,7 @@ def botocore_session() -> Any:
     import botocore.session
 
     session = botocore.session.get_session()
-    # No timestamp is read here, and parsing them is most of the work of a listing.
+    # No timestamp is read here, and parsing them is most of the work of a listing of uploads.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
     return session
 
@@ -237,17 +237,21 @@ def _parse_json(response_dict: Parsed, customized_response_dict: Parsed, **_: An
 
 
 def _parse_versions(response_dict: Parsed, customized_response_dict: Parsed, **_: Any) -> None:
-    """Parse what is used of a listing of versions: botocore takes five times as long for it all."""
+    """Parse a listing of versions into texts: botocore's shapes take three times as long."""
     from xml.etree import ElementTree
 
-    # botocore has already given another status to an error, and to what is not XML.
+    # botocore has changed the status of an error, and of what is not XML in UTF-8, to 500.
     if response_dict["status_code"] == 200 and response_dict["body"]:
-        for element in ElementTree.fromstring(response_dict["body"]):  # noqa: S314  as botocore
+        # UTF-8 as for botocore, whatever the declaration says.
+        parser = ElementTree.XMLParser(encoding="utf-8")  # noqa: S314
+        for element in ElementTree.fromstring(response_dict["body"], parser):  # noqa: S314
             # What follows "}" in a tag is its name without the namespace.
             name, value = element.tag.rpartition("}")[2], element.text or ""
             if name in ("Version", "DeleteMarker"):
                 version: Any = {each.tag.rpartition("}")[2]: each.text or "" for each in element}
                 version["IsLatest"] = version.get("IsLatest") == "true"
+                if name == "DeleteMarker":
+                    version.pop("Size", None)  # Some servers send one; it marks an object.
                 customized_response_dict.setdefault(f"{name}s", []).append(version)
             elif name in ("EncodingType", "NextKeyMarker", "NextVersionIdMarker"):
                 customized_response_dict[name] = value

@@ -136,7 +136,8 @@ def delete_job(db: Any, settings: Settings, user_id: str, job_id: int) -> None:
     db.delete_item(TableName=settings.job_requests_table, Key=_key(user_id, job_id))
 
 
-# A text that changes if and only if the item does; DynamoDB returns a map's keys in any order.
+# An item to a text that changes if and only if the item does: DynamoDB returns a map's keys in any
+# order. json.dumps would look for circles, which an item cannot have.
 fingerprint: Callable[[Item], str] = json.JSONEncoder(sort_keys=True, check_circular=False).encode
 
 

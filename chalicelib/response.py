@@ -28,7 +28,7 @@ def json_object(name: str, members: list[str]) -> list[str]:
 
 
 def json_body(*members: list[str], **values: Any) -> str:
-    """An object of members that are already encoded, and of values, but for those that are None."""
+    """A JSON object: members that are already encoded, then values, without those that are None."""
     encoded = [f'"{name}":{encode(value)}' for name, value in values.items() if value is not None]
     return ",".join(_in_brackets("{", [*chain(*members), *encoded], "}"))
 
@@ -76,7 +76,7 @@ def request_id(lambda_context: Any) -> str:
 def _in_brackets(opening: str, texts: list[str], closing: str) -> list[str]:
     """The texts, to be joined by commas, with brackets around all of them.
 
-    So a body of several MB is put together in one step: to copy it takes as long as 200 URLs.
+    A body of several MB is then joined once: each copy of it takes as long as 200 URLs.
     """
     texts = [*texts] or [""]
     texts[0] = opening + texts[0]

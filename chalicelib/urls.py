@@ -73,9 +73,11 @@ def signer(
     pairs = [f"{name}={quote(value, safe='')}" for name, value in parameters.items()]
     query, sorted_query = "&".join(pairs), "&".join(sorted(pairs))
     headers = f"\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
-    # Copied for each URL: to make new ones takes longer, and from the key twice as long.
-    empty = hashlib.sha256()
-    started = hmac.new(signing_key, f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n".encode(), "sha256")
+    # Copied for each URL: a new hash takes longer, and a new HMAC from the key twice as long.
+    empty_hash = hashlib.sha256()
+    started_hmac = hmac.new(
+        signing_key, f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n".encode(), "sha256"
+    )
 
     def sign(key: str, download_as: str | None = None) -> str:
         first = last = ""
@@ -86,7 +88,7 @@ def signer(
         # Most keys need no quoting, and quote() takes a quarter of the time of a URL.
         path = root + (key if _UNRESERVED.fullmatch(key) else quote(key))
         canonical_request = f"GET\n{path}\n{sorted_query}{last}{headers}".encode()
-        request_hash, signature = empty.copy(), started.copy()
+        request_hash, signature = empty_hash.copy(), started_hmac.copy()
         request_hash.update(canonical_request)
         signature.update(request_hash.hexdigest().encode())
         return f"{base}{path}?{first}{query}&X-Amz-Signature={signature.hexdigest()}"

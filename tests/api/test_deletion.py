@@ -97,14 +97,16 @@ def test_a_listing_of_versions_is_the_one_that_boto3_parses(
     root: str, encoding: str, settings: Settings, s3: StrictS3
 ) -> None:
     """The differential test of _parse_versions, for what a deletion reads."""
-    key = "<Key>a+b%2Bc%41&amp;%C3%A9&#10;</Key>"
-    body = f"""<?xml version="1.0" encoding="UTF-8"?>
+    key = "<Key>a+b%2Bc%41&amp;%C3%A9&#10;é</Key>"
+    # The declaration is wrong, and not all members are S3's.
+    body = f"""<?xml version="1.0" encoding="ISO-8859-1"?>
     <{root}>
       <Version>{key}<VersionId/><IsLatest>true</IsLatest><Size>0</Size></Version>
-      <DeleteMarker>{key}<VersionId>2</VersionId><IsLatest>false</IsLatest></DeleteMarker>
+      <DeleteMarker>{key}<VersionId>2</VersionId><IsLatest>true</IsLatest><Size>0</Size>
+      </DeleteMarker>
       <Version>{key}<VersionId>null</VersionId><Size>0</Size></Version>
       <IsTruncated>true</IsTruncated>{encoding}
-      <ResponseMetadata>none of S3's</ResponseMetadata>
+      <ResponseMetadata/>
       <NextKeyMarker>a+b%2B</NextKeyMarker><NextVersionIdMarker/>
     </{root.split()[0]}>"""
     s3.failures["ListObjectVersions"] = repeat(body.encode())
