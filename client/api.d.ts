@@ -1,4 +1,14 @@
 /**
+ * A client of the API:
+ *
+ *     const api = jobsApi("https://….amazonaws.com/api", () => idToken);
+ *     const { jobs, next_cursor } = await api.list({ limit: 20 });
+ *
+ * Every request can be repeated safely, DELETE too. Transient errors (429, 502, 503, 504, API
+ * Gateway's own 500, a lost connection) are therefore retried up to three times, after the time
+ * that the API names. All other errors are thrown as an ApiError. At most six requests run at a
+ * time; the others wait.
+ *
  * @param {string} baseUrl of the API
  * @param {IdToken} idToken
  * @param {{ onWait?: OnWait | undefined, timeoutSeconds?: number | undefined,
@@ -73,100 +83,6 @@ export function jobsApi(baseUrl: string, idToken: IdToken, options?: {
  * @returns {Date | null}
  */
 export function jobDate(text: string | null | undefined): Date | null;
-/**
- * A client of the jobs API, without dependencies. Install this folder by npm, or copy this file and
- * api.d.ts with its types into your project.
- *
- *     const api = jobsApi("https://….amazonaws.com/api", () => idToken);
- *     const { jobs, next_cursor } = await api.list({ limit: 20 });
- *
- * Every request can be repeated safely, DELETE too. Transient errors (429, 502, 503, 504, API
- * Gateway's own 500, a lost connection) are therefore retried up to three times, after the time
- * that the API names. All other errors are thrown as an ApiError. At most six requests run at a
- * time; the others wait.
- *
- * It runs in Chrome and Edge 80, Firefox 74, Safari 14.1, Node 18, Deno, Bun, React Native, and in
- * later versions of them.
- */
-/**
- * @typedef {"uploading" | "queued" | "processing" | "success" | "success_credits_restored" |
- *   "success_credits_not_restored" | "failed_requeued" | "failed" | "failed_critical"} KnownStatus
- */
-/** @typedef {KnownStatus | `processing_${number}%` | (string & {})} JobStatus */
-/** @typedef {ReturnType<typeof jobsApi>} JobsApi */
-/**
- * @typedef {object} Job
- * @property {number} job_id
- * @property {string | null} job_name
- * @property {string | null} date like "2020-01-01 12:00:00.000000000 UTC", which Safari's Date does
- *   not understand: use jobDate
- * @property {number} total_size in bytes
- * @property {number} credits_spent
- * @property {JobStatus | null} status
- * @property {string} status_meaning the status in words that can be shown
- * @property {number | null} progress how much of the job is done, in percent, while it is processed
- * @property {boolean} finished whether the status is final
- */
-/**
- * @typedef {object} JobInfo
- * @property {string} user_id
- * @property {number} job_id
- * @property {string | null} job_name
- * @property {string | null} date for jobDate
- * @property {number} total_size in bytes
- * @property {number} credits_spent
- * @property {string | null} email
- * @property {Record<string, string>} object_uuid_names the original file name of each object
- * @property {Record<string, number>} media_length
- * @property {Record<string, string>} failed_to_process why objects could not be processed
- * @property {JobStatus | null} status
- * @property {string} status_meaning
- * @property {number | null} progress
- * @property {boolean} finished
- */
-/**
- * @typedef {object} JobList
- * @property {Job[]} jobs
- * @property {string} [next_cursor] present when more jobs follow
- * @property {string} etag
- */
-/**
- * @typedef {object} WholeJob
- * @property {JobInfo} job_info
- * @property {Record<string, { full: string, min: string }>} results URLs of JSON files
- * @property {Record<string, string>} [object_urls] the URL of each object; with `include`
- * @property {string} expires_at when the URLs end, like "2026-01-01T13:05:00Z"
- * @property {string} etag
- */
-/**
- * @typedef {object} ObjectUrl
- * @property {string} url
- * @property {string} expires_at when the URL ends, like "2026-01-01T13:05:00Z"
- */
-/**
- * Gives the user's ID token, before each request. `refused` is true after a 401: then give a fresh
- * token, or the same one (or none) to have the 401 thrown.
- *
- * @callback IdToken
- * @param {{ refused: boolean }} request
- * @returns {string | null | undefined | Promise<string | null | undefined>}
- */
-/**
- * Called before each retry.
- *
- * @callback OnWait
- * @param {number} seconds until the retry
- * @param {string} message why; can be shown
- * @returns {void}
- */
-/**
- * Options of every request. When `signal` aborts, its reason is thrown, as fetch does; or an Error
- * named AbortError where signals have no reason.
- *
- * @typedef {object} RequestOptions
- * @property {AbortSignal | null | undefined} [signal]
- * @property {OnWait | undefined} [onWait] instead of the client's own
- */
 /** An error response of the API, or no response at all. */
 export class ApiError extends Error {
     /**
@@ -223,19 +139,8 @@ export type Job = {
      */
     finished: boolean;
 };
-export type JobInfo = {
+export type JobDetails = {
     user_id: string;
-    job_id: number;
-    job_name: string | null;
-    /**
-     * for jobDate
-     */
-    date: string | null;
-    /**
-     * in bytes
-     */
-    total_size: number;
-    credits_spent: number;
     email: string | null;
     /**
      * the original file name of each object
@@ -246,11 +151,8 @@ export type JobInfo = {
      * why objects could not be processed
      */
     failed_to_process: Record<string, string>;
-    status: JobStatus | null;
-    status_meaning: string;
-    progress: number | null;
-    finished: boolean;
 };
+export type JobInfo = Job & JobDetails;
 export type JobList = {
     jobs: Job[];
     /**
@@ -293,7 +195,7 @@ export type IdToken = (request: {
     refused: boolean;
 }) => string | null | undefined | Promise<string | null | undefined>;
 /**
- * Called before each retry.
+ * Called before each retry, with the seconds until then, and the reason, which can be shown.
  */
 export type OnWait = (seconds: number, message: string) => void;
 /**

@@ -2,14 +2,6 @@
  * A client of the jobs API, without dependencies. Install this folder by npm, or copy this file and
  * api.d.ts with its types into your project.
  *
- *     const api = jobsApi("https://….amazonaws.com/api", () => idToken);
- *     const { jobs, next_cursor } = await api.list({ limit: 20 });
- *
- * Every request can be repeated safely, DELETE too. Transient errors (429, 502, 503, 504, API
- * Gateway's own 500, a lost connection) are therefore retried up to three times, after the time
- * that the API names. All other errors are thrown as an ApiError. At most six requests run at a
- * time; the others wait.
- *
  * It runs in Chrome and Edge 80, Firefox 74, Safari 14.1, Node 18, Deno, Bun, React Native, and in
  * later versions of them.
  */
@@ -38,22 +30,15 @@
  */
 
 /**
- * @typedef {object} JobInfo
+ * @typedef {object} JobDetails
  * @property {string} user_id
- * @property {number} job_id
- * @property {string | null} job_name
- * @property {string | null} date for jobDate
- * @property {number} total_size in bytes
- * @property {number} credits_spent
  * @property {string | null} email
  * @property {Record<string, string>} object_uuid_names the original file name of each object
  * @property {Record<string, number>} media_length
  * @property {Record<string, string>} failed_to_process why objects could not be processed
- * @property {JobStatus | null} status
- * @property {string} status_meaning
- * @property {number | null} progress
- * @property {boolean} finished
  */
+
+/** @typedef {Job & JobDetails} JobInfo */
 
 /**
  * @typedef {object} JobList
@@ -87,11 +72,11 @@
  */
 
 /**
- * Called before each retry.
+ * Called before each retry, with the seconds until then, and the reason, which can be shown.
  *
  * @callback OnWait
- * @param {number} seconds until the retry
- * @param {string} message why; can be shown
+ * @param {number} seconds
+ * @param {string} message
  * @returns {void}
  */
 
@@ -103,6 +88,17 @@
  * @property {AbortSignal | null | undefined} [signal]
  * @property {OnWait | undefined} [onWait] instead of the client's own
  */
+
+const MAX_TRIES = 4;
+const MAX_PARALLEL = 6;
+// 503 comes from the API; the others from API Gateway: too many requests, no response, a late one.
+const TRANSIENT = [429, 502, 503, 504];
+// API Gateway's 500 if Lambda was throttled. The API's own 500 has another message.
+const GATEWAY_FAILURE = "Internal server error";
+// API Gateway ends a request after 29 seconds.
+const TIMEOUT_SECONDS = 35;
+// Browsers revalidate their HTTP cache by themselves. Node has none.
+const HAS_HTTP_CACHE = "window" in globalThis || "WorkerGlobalScope" in globalThis;
 
 /** An error response of the API, or no response at all. */
 export class ApiError extends Error {
@@ -129,18 +125,17 @@ export class ApiError extends Error {
   }
 }
 
-const MAX_TRIES = 4;
-const MAX_PARALLEL = 6;
-// 503 comes from the API; the others from API Gateway: too many requests, no response, a late one.
-const TRANSIENT = [429, 502, 503, 504];
-// API Gateway's 500 if Lambda was throttled. The API's own 500 has another message.
-const GATEWAY_FAILURE = "Internal server error";
-// API Gateway ends a request after 29 seconds.
-const TIMEOUT_SECONDS = 35;
-// Browsers revalidate their HTTP cache by themselves. Node has none.
-const HAS_HTTP_CACHE = "window" in globalThis || "WorkerGlobalScope" in globalThis;
-
 /**
+ * A client of the API:
+ *
+ *     const api = jobsApi("https://….amazonaws.com/api", () => idToken);
+ *     const { jobs, next_cursor } = await api.list({ limit: 20 });
+ *
+ * Every request can be repeated safely, DELETE too. Transient errors (429, 502, 503, 504, API
+ * Gateway's own 500, a lost connection) are therefore retried up to three times, after the time
+ * that the API names. All other errors are thrown as an ApiError. At most six requests run at a
+ * time; the others wait.
+ *
  * @param {string} baseUrl of the API
  * @param {IdToken} idToken
  * @param {{ onWait?: OnWait | undefined, timeoutSeconds?: number | undefined,
@@ -222,12 +217,12 @@ export function jobsApi(baseUrl, idToken, options = {}) {
       }, timeoutSeconds * 1000);
     }
     restartTimer();
-    let response, text;
+    let response, text, etag;
     try {
       // As a variable: a browser's fetch must not be called as a method of another object.
       const { fetch = globalThis.fetch } = options;
       response = await fetch(url, { method, headers, signal: controller.signal });
-      const etag = response.headers.get("ETag");
+      etag = response.headers.get("ETag");
       if (previous && (response.status === 304 || (response.ok && etag === previous.etag))) {
         return { body: previous };
       }
@@ -252,14 +247,11 @@ export function jobsApi(baseUrl, idToken, options = {}) {
     } catch (error) {
       cause = error;
     }
-    if (response.ok && Object(body) !== body) {
+    if (response.ok && Object(body) === body) return { body: etag ? { ...body, etag } : body };
+    if (response.ok) {
       // For example a web server that gives its start page for every path.
       const foreign = "The response is not the API's.";
       return { error: new ApiError(foreign, status, { requestId, cause }) };
-    }
-    if (response.ok) {
-      const etag = response.headers.get("ETag");
-      return { body: etag ? { ...body, etag } : body };
     }
     const message = body?.message || `The API responded with status ${status}.`;
     const parameter = body?.affected_query_parameter;
