@@ -97,14 +97,11 @@ def felt(rows: list[Row], sizes: list[Growth]) -> Iterable[list[str]]:
     """What a request of usual size takes of a new instance, of one started ahead, of a warm one."""
     ours = {f"{size.route}, {size.title}, warm": size.milliseconds for size in sizes}
     ours |= {row.title: row.ours for row in rows}
-    for title in [
-        title for title in ours if title.endswith("started on demand") and ":" not in title
-    ]:
-        case = title.removesuffix(", started on demand")
-        starts = "started on demand", "started ahead", "warm"
-        titles = [f"{case}, {start}" for start in starts]
-        titles[2] = titles[2].replace(" at 20 ms a request", "")
-        yield [case, *(number(ours[each]) for each in titles)]
+    for title in ours:
+        case, started, _ = title.partition(", started on demand")
+        if started and ":" not in title:
+            warm = f"{case}, warm".replace(" at 20 ms a request", "")
+            yield [case, *(number(ours[each]) for each in (title, f"{case}, started ahead", warm))]
 
 
 def cost(row: Row, memory_mb: int) -> list[str]:

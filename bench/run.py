@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -27,6 +26,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from bench import report, stub
 from dev import package
+from dev.emulated_aws import NO_CONFIGURATION, STAND_INS
 
 ROOT = Path(__file__).parent.parent
 ROUNDS = 7
@@ -36,21 +36,16 @@ DELETE = f"at {LATENCY_SECONDS * 1000:.0f} ms a request"
 MEMORY_MB = json.loads((ROOT / ".chalice" / "config.json").read_text())["lambda_memory_size"]
 # The start of an instance has a whole processor at any size of memory, the handler its share.
 SHARE = min(1, MEMORY_MB / report.WHOLE_PROCESSOR_MB)
-# The session token of a Lambda's role is about as long.
-TOKEN = "T" * 1000
 ENVIRON = {
-    "USER_POOL_ARN": "arn:aws:cognito-idp:eu-central-1:123456789012:userpool/eu-central-1_Abc123",
-    "JOB_REQUESTS_TABLE": "job-requests",
-    "JOB_FILES_BUCKET": "job-files",
+    **STAND_INS,
+    **NO_CONFIGURATION,
     "JOB_LIST_INDEX": "byDate",
     "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
     "AWS_REGION": "eu-central-1",
     "AWS_DEFAULT_REGION": "eu-central-1",
     "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
     "AWS_SECRET_ACCESS_KEY": "secret",  # pragma: allowlist secret
-    "AWS_SESSION_TOKEN": TOKEN,
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_SESSION_TOKEN": "T" * 1000,  # A Lambda's is about as long.
 }
 Event = dict[str, Any]
 T = TypeVar("T")
@@ -64,8 +59,6 @@ class Code(NamedTuple):
     boto3_way: Path
     boto3_compiled: Path
     bare_chalice: Path
-    ours_zip_bytes: int
-    boto3_zip_bytes: int
 
 
 class Worker:
@@ -125,11 +118,9 @@ def main() -> None:
         folder = Path(name)
         stub.make_certificates(folder)
         with stub_at(0, folder) as quick, stub_at(LATENCY_SECONDS, folder) as slow:
-            code = unpack(folder)
+            code, zips = unpack(folder)
             sizes = growth(code, quick, slow)
-            rows = [*cold(code, quick, slow), *warm(code, quick), *deletes(code, slow)]
-            boto3_mb, our_mb = code.boto3_zip_bytes / 1e6, code.ours_zip_bytes / 1e6
-            rows.append(report.Row("zip", "MB", boto3_mb, our_mb, most=2.5))
+            rows = [*cold(code, quick, slow), *warm(code, quick), *deletes(code, slow), zips]
             rows += counts(code, quick, slow)
     text = report.markdown(rows, sizes, ROUNDS, MEMORY_MB)
     print(text)
@@ -153,8 +144,11 @@ def stub_at(latency_seconds: float, folder: Path) -> Iterator[Endpoint]:
             process.terminate()
 
 
-def unpack(folder: Path) -> Code:
-    """Package ours as `make package` does, boto3_way with plain `chalice package`; unpack all."""
+def unpack(folder: Path) -> tuple[Code, report.Row]:
+    """Package ours as `make package` does, boto3_way with plain `chalice package`; unpack all.
+
+    Returns the row of the zips' sizes too.
+    """
     package.main(folder / "build")
     project, packaged = folder / "project", folder / "packaged"
     shutil.copytree(ROOT / "bench" / "boto3_way", project)
@@ -162,19 +156,17 @@ def unpack(folder: Path) -> Code:
     command = [chalice, "package", "--stage", "prod", str(packaged)]
     environ = os.environ | ENVIRON
     subprocess.run(command, cwd=project, env=environ, check=True, stdout=subprocess.DEVNULL)
+    code = Code(*(folder / name for name in Code._fields))
     ours_zip, boto3_zip = folder / "build" / "deployment.zip", packaged / "deployment.zip"
-    for path, name in ((ours_zip, "ours"), (boto3_zip, "boto3_way"), (boto3_zip, "boto3_compiled")):
-        with zipfile.ZipFile(path) as archive:
-            archive.extractall(folder / name)
-    shutil.copytree(ROOT / "bench" / "bare_chalice", folder / "bare_chalice")
-    shutil.copytree(folder / "boto3_way" / "chalice", folder / "bare_chalice" / "chalice")
-    for name in ("boto3_compiled", "bare_chalice"):
-        package.compile_all(folder / name)
-    ours, boto3_way, boto3_compiled, bare_chalice = (
-        folder / name for name in ("ours", "boto3_way", "boto3_compiled", "bare_chalice")
-    )
-    sizes = ours_zip.stat().st_size, boto3_zip.stat().st_size
-    return Code(ours, boto3_way, boto3_compiled, bare_chalice, *sizes)
+    shutil.unpack_archive(ours_zip, code.ours)
+    shutil.unpack_archive(boto3_zip, code.boto3_way)
+    shutil.copytree(code.boto3_way, code.boto3_compiled)
+    shutil.copytree(ROOT / "bench" / "bare_chalice", code.bare_chalice)
+    shutil.copytree(code.boto3_way / "chalice", code.bare_chalice / "chalice")
+    for compiled in (code.boto3_compiled, code.bare_chalice):
+        package.compile_all(compiled)
+    boto3_mb, our_mb = (path.stat().st_size / 1e6 for path in (boto3_zip, ours_zip))
+    return code, report.Row("zip", "MB", boto3_mb, our_mb, most=2.5)
 
 
 def deletes(code: Code, endpoint: Endpoint) -> list[report.Row]:
@@ -219,35 +211,29 @@ def warm(code: Code, endpoint: Endpoint) -> list[report.Row]:
 def cold(code: Code, quick: Endpoint, slow: Endpoint) -> list[report.Row]:
     """The rows of a new Lambda instance, each started on demand and started ahead."""
     plain, compiled = (code.boto3_way, quick), (code.boto3_compiled, quick)
+    bare = code.bare_chalice, quick
     ten_jobs, delete = partial(list_event, stub.user(10)), partial(delete_event, stub.user(10))
     cases: list[tuple[str, tuple[Path, Endpoint], Callable[[], Event], str, float, float]] = [
         ("list, 10 jobs", plain, ten_jobs, "cpu_seconds", 2.3, 0.5),
         ("list, 10 jobs: boto3 way with bytecode", compiled, ten_jobs, "cpu_seconds", 1.2, 0.5),
         ("get, 10 files", plain, partial(get_event, 10), "cpu_seconds", 2.3, 0.6),
         ("get-object-url", plain, url_event, "cpu_seconds", 3, 1),
-        (
-            "get-object-url: bare Chalice",
-            (code.bare_chalice, quick),
-            url_event,
-            "cpu_seconds",
-            0.15,
-            0.1,
-        ),
+        ("get-object-url: bare Chalice", bare, url_event, "cpu_seconds", 0.15, 0.1),
         (f"delete, 10 objects {DELETE}", (code.boto3_compiled, slow), delete, "seconds", 1, 0.45),
     ]
+
+    def measured(
+        code: Path, endpoint: Endpoint, event: Callable[[], Event], clock: str
+    ) -> tuple[float, float]:
+        with Worker(code, endpoint) as worker:
+            response = worker.request(event())
+        # A share makes the processor slower, not AWS.
+        slower = response["cpu_seconds"][0] * (1 / SHARE - 1)
+        handler = (response[clock][0] + slower) * 1000
+        return response["cpu_imported"] * 1000 + handler, handler
+
     rows = []
     for title, (boto3_way, endpoint), event, clock, least, least_ahead in cases:
-
-        def measured(
-            code: Path, endpoint: Endpoint, event: Callable[[], Event], clock: str
-        ) -> tuple[float, float]:
-            with Worker(code, endpoint) as worker:
-                response = worker.request(event())
-            # A share makes the processor slower, not AWS.
-            slower = response["cpu_seconds"][0] * (1 / SHARE - 1)
-            handler = (response[clock][0] + slower) * 1000
-            return response["cpu_imported"] * 1000 + handler, handler
-
         measure = partial(measured, endpoint=endpoint, event=event, clock=clock)
         runs = [(measure(boto3_way), measure(code.ours)) for _ in range(ROUNDS)]
         for start, name, goal in ((0, "on demand", least), (1, "ahead", least_ahead)):

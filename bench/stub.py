@@ -65,19 +65,16 @@ def job(user_id: str, job_id: int, files: int) -> Item:
 def item_bytes(item: Item) -> int:
     """An item's size by "DynamoDB item sizes and formats" of the developer guide."""
 
-    def value_bytes(kind: str, value: Any) -> int:
+    def value_bytes(value: dict[str, Any]) -> int:
+        [(kind, content)] = value.items()
         if kind == "N":
             # One byte for each two significant digits, and one more.
-            return math.ceil(len(value.replace(".", "").strip("0")) / 2) + 1
+            return math.ceil(len(content.replace(".", "").strip("0")) / 2) + 1
         if kind == "M":
-            inner = sum(len(k.encode()) + 1 + value_bytes(*v.popitem()) for k, v in copied(value))
-            return 3 + inner
-        return len(value.encode())
+            return 3 + len(content) + item_bytes(content)
+        return len(content.encode())
 
-    def copied(members: Item) -> list[tuple[str, dict[str, Any]]]:
-        return [(name, dict(value)) for name, value in members.items()]
-
-    return sum(len(k.encode()) + value_bytes(*v.popitem()) for k, v in copied(item))
+    return sum(len(name.encode()) + value_bytes(value) for name, value in item.items())
 
 
 @cache
@@ -273,9 +270,8 @@ class Connection(asyncio.Protocol):
             for transport in self.stub.open - {self.transport} if target == "/close" else ():
                 transport.close()
         elif operation:
-            kind = "application/x-amz-json-1.0"
             content = self.stub.dynamodb(operation[1], json.loads(body))
-            kind += f"\r\nx-amz-crc32: {zlib.crc32(content)}"
+            kind = f"application/x-amz-json-1.0\r\nx-amz-crc32: {zlib.crc32(content)}"
         else:
             query = parse_qs(urlsplit(target).query, keep_blank_values=True)
             content = self.stub.s3(method, query, body.decode())
