@@ -72,12 +72,7 @@ class Stack(NamedTuple):
 
     def uploads(self, prefix: str) -> list[Any]:
         """All unfinished uploads below the prefix."""
-        paginator = self.bucket.meta.client.get_paginator("list_multipart_uploads")
-        return [
-            self.bucket.Object(upload["Key"]).MultipartUpload(upload["UploadId"])
-            for page in paginator.paginate(Bucket=self.bucket.name, Prefix=prefix)
-            for upload in page.get("Uploads", [])
-        ]
+        return list(self.bucket.multipart_uploads.filter(Prefix=prefix))
 
 
 class Case(NamedTuple):
@@ -87,23 +82,21 @@ class Case(NamedTuple):
     alice: User
     bob: User
 
-    def __call__(self, route: str, token: str | None = None, **query: str | int) -> Response:
-        """The response to Alice's request, or to one with another token ("": none)."""
-        return self.send(ROUTES[route], route, token, {}, **query)
-
-    def send(
+    def __call__(
         self,
-        method: str,
         route: str,
-        token: str | None,
-        headers: dict[str, str],
+        token: str | None = None,
+        method: str | None = None,
+        etag: str | None = None,
         **query: str | int,
     ) -> Response:
+        """The response to Alice's request, or to one with another token ("": none)."""
         token = self.alice.tokens["IdToken"] if token is None else token
-        sent = {"Origin": self.stack.origin} | ({"Authorization": token} if token else {})
+        headers = {"Origin": self.stack.origin, "Authorization": token, "If-None-Match": etag}
         names = {name.replace("_", "-"): value for name, value in query.items()}
         url = f"{self.stack.url}/jobs/{route}?{urlencode(names, quote_via=quote)}"
-        return fetch(url, method, sent | headers)
+        sent = {name: value for name, value in headers.items() if value}
+        return fetch(url, method or ROUTES[route], sent)
 
 
 @cache
@@ -177,7 +170,7 @@ def headers_of_401(case: Case) -> None:
 def preflight(case: Case) -> None:
     """each route's preflight allows the origin, method and headers"""
     for route, method in ROUTES.items():
-        response = case.send("OPTIONS", route, "", {})
+        response = case(route, "", "OPTIONS")
         expect("the status", response.status, 200)
         expect("the origin", response.headers["Access-Control-Allow-Origin"], case.stack.origin)
         allowed = response.headers["Access-Control-Allow-Methods"]
@@ -219,8 +212,8 @@ def not_modified(case: Case) -> None:
     for route in ("list", "get"):
         # A window of the URLs may end between two requests, and with it the ETag of a job.
         for _ in range(2):
-            tag = case(route, job_id=1).headers["ETag"]
-            response = case.send("GET", route, None, {"If-None-Match": tag}, job_id=1)
+            etag = case(route, job_id=1).headers["ETag"]
+            response = case(route, etag=etag, job_id=1)
             if response.status == 304:
                 break
         expect(f"/jobs/{route}", (response.status, response.body), (304, b""))
