@@ -88,7 +88,13 @@ def fill(aws: EmulatedAws, pool: Pool) -> str:
     create_table(aws.client("dynamodb"))
     create_bucket(aws.client("s3"))
     cognito = aws.client("cognito-idp")
-    put_jobs(aws, create_user(cognito, pool, EMAIL))
+    user_id = create_user(cognito, pool, EMAIL)
+    table = aws.session.resource("dynamodb", endpoint_url=aws.endpoint).Table(TABLE)
+    with table.batch_writer() as batch:
+        for job_id, job in JOBS.items():
+            item, objects = job_data(user_id, job_id, job)
+            batch.put_item(item)
+            put_objects(aws.endpoint, objects)
     return log_in(cognito, pool, EMAIL)["IdToken"]
 
 
@@ -105,16 +111,6 @@ def ready_lines(url: str, token: str, folder: Path) -> list[str]:
         f"{curl} '{url}/jobs/get-object-url?job-id={JOB_WITH_IMAGES}&object-uuid={name}'",
         f"{curl} -X DELETE '{url}/jobs/delete?job-id={JOB_TO_DELETE}'",
     ]
-
-
-def put_jobs(aws: EmulatedAws, user_id: str) -> None:
-    """Put every demo job of the user into the table and the bucket."""
-    table = aws.session.resource("dynamodb", endpoint_url=aws.endpoint).Table(TABLE)
-    with table.batch_writer() as batch:
-        for job_id, job in JOBS.items():
-            item, objects = job_data(user_id, job_id, job)
-            batch.put_item(item)
-            put_objects(aws.endpoint, objects)
 
 
 def put_objects(endpoint: str, objects: list[tuple[str, bytes]]) -> None:
@@ -179,14 +175,8 @@ def png(width: int, height: int, seed: int) -> bytes:
     ]
     rows = b"".join(b"\0" + b"".join(steps[y : y + width]) for y in range(height))
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"".join(
-        (
-            b"\x89PNG\r\n\x1a\n",
-            chunk(b"IHDR", header),
-            chunk(b"IDAT", zlib.compress(rows)),
-            chunk(b"IEND", b""),
-        )
-    )
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
 
 
 def _content(name: str, file: str) -> bytes:

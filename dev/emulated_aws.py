@@ -170,18 +170,16 @@ def create_bucket(s3: Any, bucket: str = BUCKET) -> None:
     s3.put_bucket_versioning(
         Bucket=bucket, VersioningConfiguration=settings["VersioningConfiguration"]
     )
-    rules = [
-        {
-            "AllowedOrigins": [TEMPLATE["Parameters"]["AllowedOrigin"]["Default"]],
-            "AllowedMethods": rule["AllowedMethods"],
-            "AllowedHeaders": rule["AllowedHeaders"],
-            # CloudFormation's names differ from the API's.
-            "ExposeHeaders": rule["ExposedHeaders"],
-            "MaxAgeSeconds": rule["MaxAge"],
-        }
-        for rule in settings["CorsConfiguration"]["CorsRules"]
-    ]
-    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": rules})
+    [rule] = settings["CorsConfiguration"]["CorsRules"]
+    rule = {
+        "AllowedOrigins": [TEMPLATE["Parameters"]["AllowedOrigin"]["Default"]],
+        "AllowedMethods": rule["AllowedMethods"],
+        "AllowedHeaders": rule["AllowedHeaders"],
+        # CloudFormation's names differ from the API's.
+        "ExposeHeaders": rule["ExposedHeaders"],
+        "MaxAgeSeconds": rule["MaxAge"],
+    }
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
 
 
 def create_pool(cognito: Any) -> Pool:
