@@ -45,10 +45,10 @@ def free_port() -> int:
             return port
 
 
-def check_free(port: int, host: str = "127.0.0.1") -> None:
-    """Raises ConfigError, with the reason, if the port cannot be listened on."""
+def check_free(port: int, hint: str, host: str = "127.0.0.1") -> None:
+    """Raises ConfigError, with the reason and the hint, if the port cannot be listened on."""
     if not 1 <= port <= 65535:
-        raise ConfigError(f"Port {port} does not exist: it must be from 1 to 65535.")
+        raise ConfigError(f"Port {port} does not exist: it must be from 1 to 65535. {hint}")
     try:
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -56,7 +56,7 @@ def check_free(port: int, host: str = "127.0.0.1") -> None:
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         reason = "is taken" if taken else f"of {host} cannot be used ({error})"
-        raise ConfigError(f"Port {port} {reason}.") from error
+        raise ConfigError(f"Port {port} {reason}. {hint}") from error
 
 
 @contextmanager

@@ -59,9 +59,9 @@ def chosen_port(named: str) -> int:
     port = int(named)
     try:
         for used in (port, port + 1, port + 2):
-            check_free(used)
+            check_free(used, another(port))
     except ConfigError as error:
-        sys.exit(f"{error} {another(port)}")
+        sys.exit(str(error))
     return port
 
 
@@ -101,9 +101,8 @@ def serve(port: int, folder: Path) -> None:
                 "\nCtrl-C ends everything. The API's log:",
             )
             parts = {"API": api, "emulated AWS": aws.process}
-            while all(process.poll() is None for process in parts.values()):
+            while not (ended := [name for name, part in parts.items() if part.poll() is not None]):
                 time.sleep(0.5)
-            ended = [name for name, process in parts.items() if process.poll() is not None]
             sys.exit(f"The {ended[0]} has ended by itself.")
 
 

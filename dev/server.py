@@ -82,11 +82,7 @@ def start(host: str, port: int, stage: str) -> list[str]:
     from dev.emulated_aws import BEHAVIOR, ignore_shell
 
     try:
-        try:
-            check_free(port, host)
-        except ConfigError as error:
-            other = "Choose another one: chalice local --host 127.0.0.1 --port 8001"
-            raise ConfigError(f"{error} {other}") from error
+        check_free(port, "Choose another one: chalice local --host 127.0.0.1 --port 8001", host)
         os.environ |= stage_config(stage).get("environment_variables", {})
         if os.environ.get("USER_POOL_ARN"):
             aws.region(load_settings(os.environ))
