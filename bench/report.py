@@ -142,7 +142,7 @@ in all warm rows. In the row of bare Chalice, the boto3 way is an app that retur
 
 ## How cost grows
 
-A warm instance of this API; the best time of three. Lists are read to the end by `next_cursor`.
+A warm instance of this API; the best time of five. Lists are read to the end by `next_cursor`.
 A get is one request: from some 2,000 files on, its response ends early. An item of DynamoDB holds
 some 4,000 files.
 
