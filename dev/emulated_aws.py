@@ -48,7 +48,10 @@ class _Loader(yaml.CSafeLoader):
 
 _Loader.add_multi_constructor("!", lambda *_: None)
 _PATH = Path(__file__).parent.parent / "resources.yaml"
-TEMPLATE: dict[str, Any] = yaml.load(_PATH.read_bytes(), _Loader)  # a SafeLoader
+try:
+    TEMPLATE: dict[str, Any] = yaml.load(_PATH.read_bytes(), _Loader)  # a SafeLoader
+except yaml.YAMLError as error:
+    sys.exit(f"resources.yaml is not valid YAML: {' '.join(str(error).split())}.")
 
 
 def properties(resource: str) -> dict[str, Any]:
@@ -170,16 +173,18 @@ def create_bucket(s3: Any, bucket: str = BUCKET) -> None:
     s3.put_bucket_versioning(
         Bucket=bucket, VersioningConfiguration=settings["VersioningConfiguration"]
     )
-    [rule] = settings["CorsConfiguration"]["CorsRules"]
-    rule = {
-        "AllowedOrigins": [TEMPLATE["Parameters"]["AllowedOrigin"]["Default"]],
-        "AllowedMethods": rule["AllowedMethods"],
-        "AllowedHeaders": rule["AllowedHeaders"],
-        # CloudFormation's names differ from the API's.
-        "ExposeHeaders": rule["ExposedHeaders"],
-        "MaxAgeSeconds": rule["MaxAge"],
-    }
-    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
+    rules = [
+        {
+            "AllowedOrigins": [TEMPLATE["Parameters"]["AllowedOrigin"]["Default"]],
+            "AllowedMethods": rule["AllowedMethods"],
+            "AllowedHeaders": rule["AllowedHeaders"],
+            # CloudFormation's names differ from the API's.
+            "ExposeHeaders": rule["ExposedHeaders"],
+            "MaxAgeSeconds": rule["MaxAge"],
+        }
+        for rule in settings["CorsConfiguration"]["CorsRules"]
+    ]
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": rules})
 
 
 def create_pool(cognito: Any) -> Pool:

@@ -102,8 +102,8 @@ def slim(code: Path) -> None:
         services = partition["services"]
         partition["services"] = {name: services[name] for name in SERVICES if name in services}
     (data / "endpoints.json").write_text(json.dumps(endpoints))
-    # Two thirds of a service's description is documentation: without it, and uncompressed inside the
-    # zip, it is read in half the time.
+    # Two thirds of a service's description is documentation: without it, and uncompressed inside
+    # the zip, it is read in half the time.
     for path in data.glob("*/*/*.json.gz"):
         description = json.loads(gzip.decompress(path.read_bytes()), object_hook=undocumented)
         path.with_suffix("").write_text(json.dumps(description))
