@@ -19,19 +19,13 @@ from chalicelib.errors import ConfigError
 from dev.chalice_cli import PLACEHOLDER
 from dev.package import BUILD, ROOT
 from tests.support.events import ENVIRON, Invoke
-from tests.support.stack import GOLDEN
+from tests.support.stack import GOLDEN, TEMPLATE
 
 Json = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def template(build: Path) -> Json:
-    read: Json = yaml.safe_load((build / "template.yaml").read_text())
-    return read
-
-
-@pytest.fixture(scope="module")
-def translated(template: Json) -> Json:
+def translated(build: Path) -> Json:
     """What CloudFormation makes of it."""
     # Here, because every process of a run imports this module, and this takes a second.
     from samtranslator.translator.transform import transform
@@ -42,9 +36,9 @@ def translated(template: Json) -> Json:
 
     with pytest.MonkeyPatch.context() as environ:
         environ.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-        copy = json.loads(json.dumps(template))
-        copy["Resources"]["APIHandler"]["Properties"]["CodeUri"] = "s3://bucket/key"
-        result: Json = transform(copy, {}, NoManagedPolicies())
+        template = yaml.safe_load((build / "template.yaml").read_text())
+        properties("APIHandler", template)["CodeUri"] = "s3://bucket/key"
+        result: Json = transform(template, {}, NoManagedPolicies())
     return result
 
 
@@ -68,14 +62,14 @@ ORIGINS = {
 }
 
 
-def properties(template: Json, name: str) -> Json:
+def properties(name: str, template: Json = TEMPLATE) -> Json:
     found: Json = template["Resources"][name]["Properties"]
     return found
 
 
-def statements(template: Json) -> list[Json]:
+def statements() -> list[Json]:
     """The statements of the function's role."""
-    [policy] = properties(template, "ApiHandlerRole")["Policies"]
+    [policy] = properties("ApiHandlerRole")["Policies"]
     found: list[Json] = policy["PolicyDocument"]["Statement"]
     return found
 
@@ -84,21 +78,22 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def test_the_packaged_template_is_the_golden_file(template: Json) -> None:
-    golden = yaml.safe_load(GOLDEN.read_text())
+def test_the_packaged_template_is_the_golden_file(build: Path) -> None:
+    """So the other tests may read the golden file."""
+    template = yaml.safe_load((build / "template.yaml").read_text())
     runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    properties(golden, "APIHandler")["Runtime"] = runtime
+    assert properties("APIHandler", template)["Runtime"] == runtime
+    properties("APIHandler", template)["Runtime"] = "python"
     # As text, where true is not 1, and whose lines pytest compares.
-    assert yaml.safe_dump(template) == yaml.safe_dump(golden), (
+    assert yaml.safe_dump(template) == yaml.safe_dump(TEMPLATE), (
         f"The stack is not that of {GOLDEN}. If it is meant to change, run `make golden`, and "
         "review the difference."
     )
 
 
-def test_cfn_lint_finds_nothing(template: Json, translated: Json, tmp_path: Path) -> None:
-    paths = [tmp_path / "template.json", tmp_path / "translated.json"]
-    for path, content in zip(paths, (template, translated), strict=True):
-        path.write_text(json.dumps(content))
+def test_cfn_lint_finds_nothing(build: Path, translated: Json, tmp_path: Path) -> None:
+    paths = [build / "template.yaml", tmp_path / "translated.json"]
+    paths[1].write_text(json.dumps(translated))
     # Not that support of the interpreter's Python version ends, which depends on the day.
     cfn_lint = Path(sys.executable).parent / "cfn-lint"
     command = [str(cfn_lint), "--ignore-checks", "W2531", "--", *map(str, paths)]
@@ -107,8 +102,8 @@ def test_cfn_lint_finds_nothing(template: Json, translated: Json, tmp_path: Path
     assert run.returncode == 0
 
 
-def test_the_role_has_no_wildcard(template: Json) -> None:
-    for statement in statements(template):
+def test_the_role_has_no_wildcard() -> None:
+    for statement in statements():
         assert statement["Effect"] == "Allow"
         assert not any("*" in action for action in as_list(statement["Action"]))
         for resource in as_list(statement["Resource"]):
@@ -118,8 +113,8 @@ def test_the_role_has_no_wildcard(template: Json) -> None:
             assert "*" not in value or value == "${JobFilesBucket.Arn}/*"
 
 
-def test_an_origin_that_the_stack_takes_is_one_that_the_app_starts_with(template: Json) -> None:
-    pattern = template["Parameters"]["AllowedOrigin"]["AllowedPattern"]
+def test_an_origin_that_the_stack_takes_is_one_that_the_app_starts_with() -> None:
+    pattern = TEMPLATE["Parameters"]["AllowedOrigin"]["AllowedPattern"]
     for origin, valid in ORIGINS.items():
         assert bool(re.fullmatch(pattern, origin)) == valid, origin
         if valid:
@@ -129,6 +124,7 @@ def test_an_origin_that_the_stack_takes_is_one_that_the_app_starts_with(template
                 load_settings(ENVIRON | {"ALLOWED_ORIGIN": origin})
 
 
+VARIABLES = properties("APIHandler")["Environment"]["Variables"]
 SETTINGS = {
     "UrlExpirySeconds": ("1", "43200", "0", "43201", "-1", "1.5", "1e3", " 5"),
     "UrlWindowSeconds": ("1", "3600", "0", "3601", "-1", "1.5", "1e3", " 5"),
@@ -138,12 +134,9 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_setting_that_the_stack_takes_is_one_that_the_app_starts_with(
-    name: str, template: Json
-) -> None:
-    parameter = template["Parameters"][name]
-    variables = properties(template, "APIHandler")["Environment"]["Variables"]
-    [variable] = [key for key, value in variables.items() if value == {"Ref": name}]
+def test_a_setting_that_the_stack_takes_is_one_that_the_app_starts_with(name: str) -> None:
+    parameter = TEMPLATE["Parameters"][name]
+    [variable] = [key for key, value in VARIABLES.items() if value == {"Ref": name}]
     for value in SETTINGS[name]:
         if pattern := parameter.get("AllowedPattern"):
             taken = bool(re.fullmatch(pattern, value, re.ASCII))
@@ -157,32 +150,27 @@ def test_a_setting_that_the_stack_takes_is_one_that_the_app_starts_with(
     ("name", "most"),
     [("UrlExpirySeconds", 43200), ("UrlWindowSeconds", 3600), ("BurstLimit", 5000)],
 )
-def test_the_stack_takes_each_whole_number_and_no_other_text(
-    name: str, most: int, template: Json
-) -> None:
-    pattern = template["Parameters"][name]["AllowedPattern"]
+def test_the_stack_takes_each_whole_number_and_no_other_text(name: str, most: int) -> None:
+    pattern = TEMPLATE["Parameters"][name]["AllowedPattern"]
     assert all(re.fullmatch(pattern, str(number)) for number in range(1, most + 1))
     for other in ("", "0", "-1", "1.5", "1e3", " 5", "5\n"):
         assert not re.fullmatch(pattern, other), other
 
 
-def test_a_stack_sets_all_that_the_app_reads_and_by_default_to_its_defaults(
-    template: Json,
-) -> None:
-    variables = properties(template, "APIHandler")["Environment"]["Variables"]
+def test_a_stack_sets_all_that_the_app_reads_and_by_default_to_its_defaults() -> None:
     read = {name.upper() for name in Settings._fields if name not in ("region", "s3_endpoint")}
-    assert variables.keys() == read
-    parameters = template["Parameters"]
+    assert VARIABLES.keys() == read
+    parameters = TEMPLATE["Parameters"]
     defaults = {
         name: str(parameters[value["Ref"]]["Default"])
-        for name, value in variables.items()
+        for name, value in VARIABLES.items()
         if "Ref" in value and value["Ref"] in parameters
     }
     assert load_settings(ENVIRON | defaults) == load_settings(ENVIRON)
 
 
-def test_the_function_ends_before_the_gateway_gives_up(template: Json) -> None:
-    timeout = properties(template, "APIHandler")["Timeout"]
+def test_the_function_ends_before_the_gateway_gives_up() -> None:
+    timeout = properties("APIHandler")["Timeout"]
     # API Gateway waits 29 s ("Amazon API Gateway quotas"), an instance's start included.
     assert timeout <= 29 - 2
     # A slow response is waited for, and there is time for another attempt after it.
@@ -201,7 +189,7 @@ def app_headers(invoke: Invoke) -> dict[str, Any]:
 def test_responses_of_api_gateway_itself_are_like_the_apps(
     translated: Json, invoke: Invoke
 ) -> None:
-    body = properties(translated, "RestAPI")["Body"]
+    body = properties("RestAPI", translated)["Body"]
     responses = body["x-amazon-apigateway-gateway-responses"]
     expected = app_headers(invoke)
     # It matters in preflights only.
@@ -222,7 +210,7 @@ def test_responses_of_api_gateway_itself_are_like_the_apps(
 def test_every_route_is_behind_the_pool_and_every_preflight_has_the_apps_headers(
     translated: Json, app: Chalice, invoke: Invoke
 ) -> None:
-    body = properties(translated, "RestAPI")["Body"]
+    body = properties("RestAPI", translated)["Body"]
     authorizer = body["securityDefinitions"]["Users"]["x-amazon-apigateway-authorizer"]
     assert authorizer["providerARNs"] == [{"Fn::GetAtt": ["UserPool", "Arn"]}]
     routes = 0
@@ -257,9 +245,9 @@ def test_sam_deploy_has_the_template_and_the_capabilities_that_it_needs(translat
     assert set(capabilities.split()) == {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"}
 
 
-def test_the_policy_of_stage_prod_allows_what_the_stacks_role_does(template: Json) -> None:
+def test_the_policy_of_stage_prod_allows_what_the_stacks_role_does() -> None:
     """The ARNs of the stack's resources stand where the policy has placeholders."""
-    role = json.dumps(statements(template))
+    role = json.dumps(statements())
     for name in ("JobRequestsTable", "JobFilesBucket"):
         role = role.replace(f'{{"Fn::GetAtt": ["{name}", "Arn"]}}', f'"${{{name}.Arn}}"')
     role = re.sub(r'{"Fn::Sub": ("[^"]+")}', r"\1", role)
@@ -275,12 +263,11 @@ def test_the_policy_of_stage_prod_allows_what_the_stacks_role_does(template: Jso
     assert logs["Action"] == ["logs:CreateLogGroup", *own_logs["Action"]]
 
 
-def test_stage_prod_sets_the_variables_of_the_stack(template: Json) -> None:
+def test_stage_prod_sets_the_variables_of_the_stack() -> None:
     config = json.loads((ROOT / ".chalice" / "config.json").read_text())
     variables = config["stages"]["prod"]["environment_variables"]
-    own = properties(template, "APIHandler")["Environment"]["Variables"]
-    assert variables.keys() <= own.keys()
+    assert variables.keys() <= VARIABLES.keys()
     assert {n: v for n, v in variables.items() if not v.startswith(f"{PLACEHOLDER}: the ")} == {
-        "JOB_LIST_INDEX": own["JOB_LIST_INDEX"],
-        "ALLOWED_ORIGIN": template["Parameters"]["AllowedOrigin"]["Default"],
+        "JOB_LIST_INDEX": VARIABLES["JOB_LIST_INDEX"],
+        "ALLOWED_ORIGIN": TEMPLATE["Parameters"]["AllowedOrigin"]["Default"],
     }
