@@ -43,9 +43,8 @@ Fault = Callable[[Exchange], None]
 class Broken:
     """What an API with a fault does to a request before, to its response, and in AWS after it."""
 
-    before: Fault | None = None
-    after: Fault | None = None
-    forward: bool = True
+    before: Fault = lambda _: None
+    after: Fault = lambda _: None
 
 
 def token(accepted: Callable[[Exchange], bool]) -> Broken:
@@ -97,27 +96,14 @@ def status(right: int, wrong: int) -> Broken:
     return Broken(after=after)
 
 
-def as_alice(exchange: Exchange) -> None:
-    exchange.token = exchange.case.alice.tokens["IdToken"]
+def taken_for(user: str, pattern: str) -> Broken:
+    """The API takes these requests, by method and path, for those of the case's user."""
 
+    def before(exchange: Exchange) -> None:
+        if re.search(pattern, f"{exchange.method} {exchange.path}"):
+            exchange.token = getattr(exchange.case, user).tokens["IdToken"]
 
-def as_the_owner(exchange: Exchange) -> None:
-    if "job-id=2" in exchange.path and "object-uuid" not in exchange.path:
-        exchange.token = exchange.case.bob.tokens["IdToken"]
-
-
-def sign_as_the_owner(exchange: Exchange) -> None:
-    if "object-uuid" in exchange.path:
-        exchange.token = exchange.case.bob.tokens["IdToken"]
-
-
-def delete_as_the_owner(exchange: Exchange) -> None:
-    if "job-id=2" in exchange.path and exchange.method == "DELETE":
-        exchange.token = exchange.case.bob.tokens["IdToken"]
-
-
-def ok(exchange: Exchange) -> None:
-    exchange.status, exchange.body = 200, b'{"message":"Ok"}'
+    return Broken(before=before)
 
 
 def leave_upload(exchange: Exchange) -> None:
@@ -167,7 +153,7 @@ FAULTS = [
     (checks.headers_of_200, header(200, "Vary"), "Vary: None"),
     (checks.headers_of_200, header(200, EXPOSED, "ETag"), f"{EXPOSED}: 'ETag'"),
     (checks.whole_list, body(b'"job_id":11,', b'"job_id":1,'), "the list: [(1, "),
-    (checks.whole_list, Broken(before=as_alice), "the list: [(11, 'Waiting', 'queued'), (10, "),
+    (checks.whole_list, taken_for("alice", "list"), "the list: [(11, 'Waiting', 'queued'), (10, "),
     (checks.pages, body(b'"job_id":10,', b'"job_id":11,'), "the pages: [11, 11, 1]"),
     (checks.pages, status(400, 200), "another user's cursor: 200"),
     (checks.not_modified, status(304, 200), "/jobs/list: (200, "),
@@ -183,13 +169,13 @@ FAULTS = [
     (checks.download, path("&download-as=.*", ""), "the kind: 'None'"),
     (checks.download, path("as=.*", "as=a.png"), "the name: 'a.png'"),
     (checks.download, path("uuid=[^&]+", "uuid=DONE"), "the beginning of the download: b''"),
-    (checks.other_users, Broken(before=as_the_owner), "the status: 200 instead of 404"),
-    (checks.other_users, Broken(before=sign_as_the_owner), "the file is hidden: False"),
-    (checks.delete, Broken(after=ok, forward=False), "versions left: "),
+    (checks.other_users, taken_for("bob", r"get\?job-id=2"), "the status: 200 instead of 404"),
+    (checks.other_users, taken_for("bob", "object-uuid"), "the file is hidden: False"),
+    (checks.delete, taken_for("bob", "DELETE"), "versions left: "),
 ]
 # On users of their own, since they change what is there.
 DESTRUCTIVE_FAULTS = [
-    (checks.other_users, Broken(before=delete_as_the_owner), "Bob's files: "),
+    (checks.other_users, taken_for("bob", "DELETE .*job-id=2"), "Bob's files: "),
     (checks.delete, status(200, 503), "the response: (503, {})"),
     (checks.delete, Broken(after=leave_upload), "uploads left: 1"),
     (checks.delete, Broken(after=leave_delete_marker), "versions left: 1"),
@@ -223,16 +209,13 @@ def expect_failure(check: Callable[[Case], None], broken: Broken, message: str, 
         def respond(self) -> None:
             sent = dict(self.headers.items())
             exchange = Exchange(case, self.command, self.path, sent.pop("Authorization", ""))
-            if broken.before:
-                broken.before(exchange)
-            if broken.forward:
-                url = case.stack.url + exchange.path
-                sent |= {"Authorization": exchange.token} if exchange.token else {}
-                got = urllib3.request(exchange.method, url, headers=sent, retries=False)
-                kept = {k: v for k, v in got.headers.items() if k not in ("Content-Length", "Date")}
-                exchange.status, exchange.headers, exchange.body = got.status, kept, got.data
-            if broken.after:
-                broken.after(exchange)
+            broken.before(exchange)
+            url = case.stack.url + exchange.path
+            sent |= {"Authorization": exchange.token} if exchange.token else {}
+            got = urllib3.request(exchange.method, url, headers=sent, retries=False)
+            kept = {k: v for k, v in got.headers.items() if k not in ("Content-Length", "Date")}
+            exchange.status, exchange.headers, exchange.body = got.status, kept, got.data
+            broken.after(exchange)
             self.send(exchange.status, exchange.body, exchange.headers)
 
     with serving(Proxy) as url, pytest.raises(FailedError, match=re.escape(message)):
