@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -43,20 +42,11 @@ from tests.support.scripted_server import Scripted, scripted_server
 CHALICE = Path(sys.executable).parent / "chalice"
 
 
-def copy_project(folder: Path) -> Path:
-    """The project's files without what git ignores."""
-    for name in (".chalice", "chalicelib", "dev"):
-        ignored = shutil.ignore_patterns("__pycache__", "deployments")
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for name in ("app.py", "requirements.txt", "resources.yaml"):
-        shutil.copy(ROOT / name, folder)
-    return folder
-
-
 @pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the project, which is the one that commands in this process work on."""
-    folder = copy_project(tmp_path / "project")
+    folder = tmp_path / "project"
+    package.copy_project(folder)
     monkeypatch.chdir(folder)
     for module in (package, server):
         monkeypatch.setattr(module, "ROOT", folder)
@@ -112,7 +102,6 @@ def config(**prod: Any) -> dict[str, str]:
 
 
 MISTAKES = [
-    Mistake("deploy", "Use chalice deploy --stage prod, or make deploy"),
     Mistake("package out", "Use chalice package --stage prod, or make deploy"),
     Mistake("deploy --stage prod", f"{CONFIG} still says FILL IN.", unfilled="config.json"),
     Mistake(
@@ -226,7 +215,8 @@ def test_chalice_package_needs_no_more_than_a_region_for_the_template_of_make_pa
 @contextmanager
 def local(folder: Path, *options: str, **variables: str) -> Iterator[DevServer]:
     """`chalice local` in a copy of the project, with demo data."""
-    port, log = free_port(), copy_project(folder) / "run.log"
+    package.copy_project(folder)
+    port, log = free_port(), folder / "run.log"
     command = [str(CHALICE), "local", "--port", str(port), *options]
     with dev_server(command, port, log, folder, **environ(folder, **variables)) as running:
         yield running
