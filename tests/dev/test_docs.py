@@ -17,22 +17,16 @@ from chalicelib.config import Settings, load_settings
 from chalicelib.errors import ConfigError
 from dev.emulated_aws import REGION, emulated_aws
 from dev.package import ROOT
-from tests.support.commands import AWS_CLI, documented_commands, uvx
+from tests.support.commands import AWS_CLI, documented_commands, needs_aws_cli, uvx
 from tests.support.events import ALICE, ENVIRON, ROUTES, SECONDS, Context, Invoke
 from tests.support.moto_aws import Aws
 
 DOCUMENTS = [ROOT / "README.md"]
 DOCUMENTS += sorted({*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")} - {*DOCUMENTS})
-README, DEPLOY, OPERATIONS, PERFORMANCE, SECURITY = (
-    (ROOT / name).read_text()
-    for name in (
-        "README.md",
-        "docs/deploy.md",
-        "docs/operations.md",
-        "docs/performance.md",
-        "SECURITY.md",
-    )
+README, DEPLOY, OPERATIONS = (
+    (ROOT / name).read_text() for name in ("README.md", "docs/deploy.md", "docs/operations.md")
 )
+[ACCESS_LOGS] = re.findall(r"```json\n(.+?)```", OPERATIONS, re.DOTALL)
 # AWS's own variables, and the app's, which have the names of its settings.
 VARIABLES = {
     "AWS_REGION",
@@ -174,7 +168,7 @@ def test_a_message_in_the_troubleshooting_table_is_one_of_the_code(message: str)
 
 def test_every_test_that_security_names_exists() -> None:
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
-    names = re.findall(r"`(test_\w+)`", SECURITY)
+    names = re.findall(r"`(test_\w+)`", (ROOT / "SECURITY.md").read_text())
     assert names
     for name in names:
         assert f"def {name}(" in tests, name
@@ -184,7 +178,7 @@ def test_every_test_that_security_names_exists() -> None:
 def test_the_performance_tables_are_those_that_were_measured(head: str) -> None:
     measured = (ROOT / "bench" / "results.md").read_text()
     table = measured[measured.index(head) :].partition("\n\n")[0]
-    assert table in PERFORMANCE
+    assert table in (ROOT / "docs" / "performance.md").read_text()
 
 
 def test_every_make_target_that_is_documented_exists() -> None:
@@ -197,8 +191,7 @@ def test_every_make_target_that_is_documented_exists() -> None:
 
 
 def test_the_access_log_has_no_field_that_can_hold_a_token_or_an_address() -> None:
-    [access_logs] = re.findall(r"```json\n(.+?)```", OPERATIONS, re.DOTALL)
-    assert set(re.findall(r"\$([\w.]+)", access_logs)) == {
+    assert set(re.findall(r"\$([\w.]+)", ACCESS_LOGS)) == {
         "context.requestId",
         "context.requestTime",
         "context.httpMethod",
@@ -209,9 +202,8 @@ def test_the_access_log_has_no_field_that_can_hold_a_token_or_an_address() -> No
     }
 
 
-@pytest.mark.skipif("CI" not in os.environ, reason="CI is not set: it downloads the AWS CLI, 25 MB")
+@needs_aws_cli
 def test_the_aws_commands_do_what_is_said_of_them(tmp_path: Path) -> None:
-    [access_logs] = re.findall(r"```json\n(.+?)```", OPERATIONS, re.DOTALL)
     with emulated_aws(tmp_path, SERVICES="apigateway,iam,logs") as aws:
         gateway = aws.client("apigateway")
         api = gateway.create_rest_api(name="jobs")["id"]
@@ -220,7 +212,7 @@ def test_the_aws_commands_do_what_is_said_of_them(tmp_path: Path) -> None:
         def fill_in(text: str) -> str:
             return re.sub("<[A-Za-z]+>", lambda name: filled_in[name[0]], text)
 
-        (tmp_path / "access-logs.json").write_text(fill_in(access_logs))
+        (tmp_path / "access-logs.json").write_text(fill_in(ACCESS_LOGS))
         for document in ("deploy.md", "operations.md"):
             for command in documented_commands(ROOT / "docs" / document):
                 if command.startswith(("aws apigateway ", "aws iam ", "aws logs ")):

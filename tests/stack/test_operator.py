@@ -15,15 +15,13 @@ from dev import verify
 from dev.checks import ALICES, Case
 from dev.emulated_aws import REGION, EmulatedAws, emulated_aws
 from dev.package import ROOT
-from tests.support.commands import AWS_CLI, blocks, uvx
+from tests.support.commands import AWS_CLI, blocks, needs_aws_cli, uvx
 from tests.support.stack import STACK, deploy_stack
 
 SERVICES = "apigateway,cloudformation,cognito-idp,dynamodb,iam,logs,s3"
 DEPLOY, OPERATIONS = ROOT / "docs" / "deploy.md", ROOT / "docs" / "operations.md"
 
-pytestmark = pytest.mark.skipif(
-    "CI" not in os.environ, reason="CI is not set: it downloads the AWS CLI, 25 MB"
-)
+pytestmark = needs_aws_cli
 
 
 class Operator(NamedTuple):

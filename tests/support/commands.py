@@ -22,6 +22,9 @@ CALLERS = 8
 needs_sam = pytest.mark.skipif(
     "CI" not in os.environ, reason="CI is not set: it downloads the SAM CLI, 450 MB"
 )
+needs_aws_cli = pytest.mark.skipif(
+    "CI" not in os.environ, reason="CI is not set: it downloads the AWS CLI, 25 MB"
+)
 
 
 def documented_commands(document: Path) -> list[str]:
