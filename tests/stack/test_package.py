@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -93,20 +94,9 @@ def test_a_services_description_lacks_only_its_documentation(
     description = loader.load_service_model(service, kind)
     documented = botocore.loaders.Loader().load_service_model(service, kind)
     assert len(json.dumps(description)) < len(json.dumps(documented)) * part
-    assert_undocumented(description, documented)
-
-
-def assert_undocumented(description: Any, documented: Any) -> None:
-    if isinstance(documented, list):
-        for pair in zip(description, documented, strict=True):
-            assert_undocumented(*pair)
-    elif isinstance(documented, dict):
-        assert description.keys() == documented.keys()
-        for name, value in documented.items():
-            is_text = name == "documentation" and isinstance(value, str)
-            assert_undocumented(description[name], "" if is_text else value)
-    else:
-        assert description == documented
+    text = r'"documentation": "(\\.|[^"\\])*"'
+    undocumented = re.sub(text, '"documentation": ""', json.dumps(documented))
+    assert description == json.loads(undocumented)
 
 
 def test_the_zip_has_no_machine_code_for_one_processor(unpacked: Path) -> None:

@@ -12,20 +12,12 @@ import pytest
 
 from bench.report import WHOLE_PROCESSOR_MB
 from dev.package import ROOT
-from tests.support.stack import TEMPLATE
+from tests.support.stack import TEMPLATE, properties
 
-RESOURCES = TEMPLATE["Resources"]
-TABLE, BUCKET, FUNCTION, LOGS, API, LATENCY = (
-    RESOURCES[name]["Properties"]
-    for name in (
-        "JobRequestsTable",
-        "JobFilesBucket",
-        "APIHandler",
-        "APIHandlerLogs",
-        "RestAPI",
-        "LatencyAlarm",
-    )
-)
+TABLE, BUCKET = properties("JobRequestsTable"), properties("JobFilesBucket")
+FUNCTION, LOGS = properties("APIHandler"), properties("APIHandlerLogs")
+API, LATENCY = properties("RestAPI"), properties("LatencyAlarm")
+PREFLIGHT = API["DefinitionBody"]["paths"]["/jobs/list"]["options"]
 STACK = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]["global"]["parameters"]
 DEPLOY, FRONTEND, OPENAPI = "docs/deploy.md", "docs/frontend.md", "openapi.yaml"
 OPERATIONS, PERFORMANCE = "docs/operations.md", "docs/performance.md"
@@ -38,12 +30,9 @@ def words(number: int) -> str:
 
 def header(name: str) -> str:
     """A header of a preflight, without API Gateway's quotes."""
-    integration = API["DefinitionBody"]["paths"]["/jobs/list"]["options"][
-        "x-amazon-apigateway-integration"
-    ]
+    integration = PREFLIGHT["x-amazon-apigateway-integration"]
     parameters = integration["responses"]["default"]["responseParameters"]
-    value: str = parameters[f"method.response.header.{name}"]
-    return value.strip("'")
+    return str(parameters[f"method.response.header.{name}"]).strip("'")
 
 
 def keys(schema: Any) -> list[str]:
@@ -69,7 +58,7 @@ exposed = re.sub(r"([\w-]+)", r"`\1`", header("Access-Control-Expose-Headers"))
 exposed = " and ".join(exposed.replace(",", ", ").rsplit(", ", 1))
 alarms = {
     name: resource["Properties"]
-    for name, resource in RESOURCES.items()
+    for name, resource in TEMPLATE["Resources"].items()
     if resource["Type"] == "AWS::CloudWatch::Alarm"
 }
 minutes = {

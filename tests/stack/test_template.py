@@ -19,7 +19,7 @@ from chalicelib.errors import ConfigError
 from dev.chalice_cli import PLACEHOLDER
 from dev.package import BUILD, ROOT
 from tests.support.events import ENVIRON, Invoke
-from tests.support.stack import GOLDEN, TEMPLATE
+from tests.support.stack import GOLDEN, TEMPLATE, properties
 
 Json = dict[str, Any]
 
@@ -60,11 +60,6 @@ ORIGINS = {
     "https://-a.example.com": False,
     "**": False,
 }
-
-
-def properties(name: str, template: Json = TEMPLATE) -> Json:
-    found: Json = template["Resources"][name]["Properties"]
-    return found
 
 
 def statements() -> list[Json]:

@@ -13,6 +13,12 @@ GOLDEN = Path(__file__).parent.parent / "stack" / "template.yaml"
 TEMPLATE: dict[str, Any] = yaml.load(GOLDEN.read_bytes(), yaml.CSafeLoader)
 
 
+def properties(name: str, template: dict[str, Any] = TEMPLATE) -> dict[str, Any]:
+    """The properties of a resource of a template."""
+    found: dict[str, Any] = template["Resources"][name]["Properties"]
+    return found
+
+
 def deploy_stack(aws: EmulatedAws, build: Path, origin: str, kind: str) -> dict[str, str]:
     """Create or update the stack by CloudFormation, as `sam deploy` does; its outputs."""
     s3, cloudformation = aws.client("s3"), aws.client("cloudformation")
@@ -20,7 +26,7 @@ def deploy_stack(aws: EmulatedAws, build: Path, origin: str, kind: str) -> dict[
         create_bucket(s3, "code")
     s3.upload_file(str(build / "deployment.zip"), "code", "deployment.zip")
     template = yaml.safe_load((build / "template.yaml").read_text())
-    template["Resources"]["APIHandler"]["Properties"]["CodeUri"] = "s3://code/deployment.zip"
+    properties("APIHandler", template)["CodeUri"] = "s3://code/deployment.zip"
     getattr(cloudformation, f"{kind}_stack")(
         StackName=STACK,
         TemplateBody=json.dumps(template),
@@ -45,8 +51,8 @@ def set_responses(gateway: Any, api: str, template: Any, origin: str) -> None:
             for name, value in parameters.items()
         }
 
-    properties = template["Resources"]["RestAPI"]["Properties"]
-    for kind, response in properties["GatewayResponses"].items():
+    api_properties = properties("RestAPI", template)
+    for kind, response in api_properties["GatewayResponses"].items():
         gateway.put_gateway_response(
             restApiId=api,
             responseType=kind,
@@ -57,7 +63,7 @@ def set_responses(gateway: Any, api: str, template: Any, origin: str) -> None:
             **({"statusCode": str(response["StatusCode"])} if "StatusCode" in response else {}),
         )
     ids = {each["path"]: each["id"] for each in gateway.get_resources(restApiId=api)["items"]}
-    for path, methods in properties["DefinitionBody"]["paths"].items():
+    for path, methods in api_properties["DefinitionBody"]["paths"].items():
         integration = methods["options"]["x-amazon-apigateway-integration"]
         parameters = resolved(integration["responses"]["default"]["responseParameters"])
         where = {
