@@ -103,12 +103,10 @@ def test_a_stack_is_removed_with_its_data_and_an_update_of_another_one_still_rol
 
         def left() -> set[str]:
             pools = aws.client("cognito-idp").list_user_pools(MaxResults=60)["UserPools"]
-            found = {pool["Id"] for pool in pools} | {
-                b["Name"] for b in s3.list_buckets()["Buckets"]
-            }
-            return found.union(aws.client("dynamodb").list_tables()["TableNames"]) & {
-                *names.values()
-            }
+            found = {pool["Id"] for pool in pools}
+            found |= {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+            found |= {*aws.client("dynamodb").list_tables()["TableNames"]}
+            return found & {*names.values()}
 
         assert len(left()) == 3
         commands = "\n".join(documented_commands(DEPLOY))
