@@ -202,6 +202,15 @@ def test_chalice_deploy_says_in_one_line_why_aws_refuses(
     assert "(ExpiredToken) when calling the GetCallerIdentity" in line
 
 
+@pytest.mark.parametrize("module", ["dev.package", "dev.run"])
+def test_a_template_that_is_no_yaml_ends_a_command_in_one_line(copy: Path, module: str) -> None:
+    (copy / "resources.yaml").write_text("Resources: {\n")
+    command = [sys.executable, "-E", "-m", module]
+    ended = subprocess.run(command, cwd=copy, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 1
+    assert re.fullmatch("resources.yaml is not valid YAML: .+ line 2.+\n", ended.stderr)
+
+
 def test_chalice_package_needs_no_more_than_a_region_for_the_template_of_make_package(
     copy: Path,
 ) -> None:
