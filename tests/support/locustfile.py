@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+from collections.abc import Callable
 from random import randint
 
 from locust import FastHttpUser
@@ -16,6 +17,11 @@ TOKENS: dict[str, str] = json.loads(os.environ["JOBS_API_TOKENS"])
 users = itertools.cycle(TOKENS)
 
 
+def request(method: str, path: str, expected: set[int]) -> Callable[["Caller"], None]:
+    """A task that sends the request, for a random job."""
+    return lambda caller: caller.call(method, path.format(randint(1, 20)), expected)
+
+
 class Caller(FastHttpUser):  # type: ignore[misc]  # locust is in an environment of its own
     """Calls all routes, without a pause. Any response that is not right is a failure."""
 
@@ -23,32 +29,14 @@ class Caller(FastHttpUser):  # type: ignore[misc]  # locust is in an environment
         self.user_id = next(users)
         self.etags: dict[str, str] = {}
 
-    def list_jobs(self) -> None:
-        self.call("GET", "/jobs/list", {200, 304})
-
-    def list_a_page(self) -> None:
-        self.call("GET", "/jobs/list?limit=3", {200, 304})
-
-    def get_job(self) -> None:
-        self.call("GET", f"/jobs/get?job-id={randint(1, 20)}", {200, 304, 404})
-
-    def get_object_url(self) -> None:
-        self.call("GET", f"/jobs/get-object-url?job-id={randint(1, 20)}&object-uuid=a.png", {200})
-
-    def delete_job(self) -> None:
-        self.call("DELETE", f"/jobs/delete?job-id={randint(1, 20)}", {200})
-
-    def make_a_mistake(self) -> None:
-        self.call("GET", "/jobs/get?job-id=x", {400})
-
-    # How often, in proportion.
+    # Each task, and how often, in proportion.
     tasks = {  # noqa: RUF012  locust's way
-        list_jobs: 6,
-        list_a_page: 4,
-        get_job: 8,
-        get_object_url: 4,
-        delete_job: 1,
-        make_a_mistake: 1,
+        request("GET", "/jobs/list", {200, 304}): 6,
+        request("GET", "/jobs/list?limit=3", {200, 304}): 4,
+        request("GET", "/jobs/get?job-id={}", {200, 304, 404}): 8,
+        request("GET", "/jobs/get-object-url?job-id={}&object-uuid=a.png", {200}): 4,
+        request("DELETE", "/jobs/delete?job-id={}", {200}): 1,
+        request("GET", "/jobs/get?job-id=x", {400}): 1,
     }
 
     def call(self, method: str, path: str, expected: set[int]) -> None:
