@@ -5,7 +5,6 @@ A file never outlives its entry, and the number of requests is bounded.
 
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import repeat
 from types import SimpleNamespace
 from typing import Any
@@ -146,11 +145,12 @@ def test_keys_beyond_xml_cost_one_request_each_and_the_others_one_a_batch(
 def test_a_transient_error_of_a_key_is_retried_within_the_request(
     code: str, delete: Delete, s3: StrictS3
 ) -> None:
-    s3.put(*(f"{PREFIX}{number}" for number in range(10)))
+    s3.put(*(f"{PREFIX}{number}" for number in range(10)), f"{PREFIX}7\x01")
     s3.key_errors[f"{PREFIX}3"] = iter([code, code, code])
     s3.key_errors[f"{PREFIX}7\x01"] = iter([code])
     assert delete().status == 200
     assert s3.counted()["DeleteObjects"] == 4
+    assert s3.counted()["DeleteObject"] == 2
 
 
 @pytest.mark.parametrize("operation", ["DeleteObjects", "DeleteItem"])
@@ -243,8 +243,8 @@ def test_the_uploads_of_all_pages_are_aborted_in_the_first_round(
     delete: Delete, s3: StrictS3
 ) -> None:
     s3.page_size = 2
-    for number in range(5):
-        s3.start_upload(f"{PREFIX}{number}.mov")
+    for _ in range(5):
+        s3.start_upload(f"{PREFIX}a b.mov")
     assert delete().status == 200
     assert s3.counted()["AbortMultipartUpload"] == 5
     # Three pages, and one that is empty.
@@ -345,20 +345,18 @@ def test_an_error_without_a_version_id_is_of_an_object_without_versions() -> Non
     assert found == {("a.png", "null"): "InternalError"}
 
 
-NOT_A_LISTING = [
-    b"",
-    b"<html><body>Welcome</body></html>",
-    b"<!DOCTYPE html><p>Welcome<br></p>",
-    b"<ListVersionsResult><IsTruncated>true</IsTruncated></ListVersionsResult>",
-    b"<ListVersionsResult><IsTruncated>true</IsTruncated><NextKeyMarker>a</NextKeyMarker>"
-    b"</ListVersionsResult>",
-]
+NOT_A_LISTING = {
+    "empty": b"",
+    "XHTML": b"<html><body>Welcome</body></html>",
+    "HTML": b"<!DOCTYPE html><p>Welcome<br></p>",
+    "no marker": b"<ListVersionsResult><IsTruncated>true</IsTruncated></ListVersionsResult>",
+    "half a marker": b"<ListVersionsResult><IsTruncated>true</IsTruncated>"
+    b"<NextKeyMarker>a</NextKeyMarker></ListVersionsResult>",
+}
 
 
 @pytest.mark.parametrize("operation", ["ListObjectVersions", "ListMultipartUploads"])
-@pytest.mark.parametrize(
-    "body", NOT_A_LISTING, ids=["empty", "XHTML", "HTML", "no marker", "half a marker"]
-)
+@pytest.mark.parametrize("body", NOT_A_LISTING.values(), ids=NOT_A_LISTING)
 def test_a_200_that_is_not_a_whole_listing_is_retried(
     body: bytes, operation: str, delete: Delete, s3: StrictS3, settings: Settings
 ) -> None:
@@ -429,36 +427,26 @@ def test_ten_pages_are_listed_before_they_are_deleted_and_others_while(
 
 def test_memory_is_bounded_by_pages_and_not_by_versions() -> None:
     """A listing of many pages is deleted page by page: few deletions are ever pending."""
-    pending = most = submitted = 0
     first = deletion.PAGES_LISTED_FIRST
+    submitted: list[Any] = []
+    awaited: list[Any] = []
+    pending: list[int] = []
 
-    class Client:
-        def list_object_versions(self, **request: Any) -> Any:
-            nonlocal most
-            most = max(most, pending)
-            number = int(request.get("KeyMarker", 0)) + 1
-            assert submitted == (0 if number <= first else 2 * (number - 1))
-            versions = [{"Key": str(i), "VersionId": str(number)} for i in range(1_000)]
-            markers = {"NextKeyMarker": str(number), "NextVersionIdMarker": "x"}
-            return {"Versions": versions, "IsTruncated": number < 40, **markers}
+    def list_object_versions(**request: Any) -> Any:
+        pending.append(len(submitted) - len(awaited))
+        number = int(request.get("KeyMarker", 0)) + 1
+        assert len(submitted) == (0 if number <= first else 2 * (number - 1))
+        versions = [{"Key": str(i), "VersionId": str(number)} for i in range(1_000)]
+        markers = {"NextKeyMarker": str(number), "NextVersionIdMarker": "x"}
+        return {"Versions": versions, "IsTruncated": number < 40, **markers}
 
-        def delete_objects(self, **request: Any) -> Any:
-            nonlocal pending
-            pending -= 1
-            return {}
+    def submit(work: Any, batch: Any) -> Any:
+        submitted.append(batch)
+        return SimpleNamespace(result=lambda: awaited.append(batch))
 
-    class Pool:
-        """Runs nothing until it is waited for."""
-
-        def submit(self, work: Any, *args: Any) -> Any:
-            nonlocal pending, submitted
-            pending += 1
-            submitted += 1
-            return SimpleNamespace(result=partial(work, *args))
-
-    rounds = deletion.Deletion(
-        Client(), "b", "p", {"objects_deleted": 0, "versions_deleted": 0}, lambda: 29
-    )
-    _, last = rounds.start_deletions(Pool())
-    assert most <= 3 * aws.PARALLEL_REQUESTS
+    s3 = SimpleNamespace(list_object_versions=list_object_versions)
+    rounds = deletion.Deletion(s3, "b", "p", {}, lambda: 29)
+    _, last = rounds.start_deletions(SimpleNamespace(submit=submit))
+    assert len(submitted) == 80
+    assert max(pending) <= 3 * aws.PARALLEL_REQUESTS
     assert len(last) <= 2 * aws.PARALLEL_REQUESTS

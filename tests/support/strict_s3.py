@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -27,9 +27,9 @@ Response = tuple[int, str]
 class StrictS3:
     """What is stored, what was requested, and how the next requests fail.
 
-    `key_errors`: the codes that the next deletions of a key fail with, one each, or a function of
-    the key. `failures`: by operation, what its next requests meet: a status and code, the bytes of
-    a 200, seconds to wait, or HANG_UP. `latency_seconds` holds for every response.
+    `key_errors`: the codes that the next deletions of a key fail with, one each. `failures`: by
+    operation, what its next requests meet: a status and code, the bytes of a 200, seconds to wait,
+    or HANG_UP. `latency_seconds` holds for every response.
     """
 
     HANG_UP = "hang up"
@@ -38,7 +38,7 @@ class StrictS3:
         self.url = ""
         # By key and number, which grows: "Version" or "DeleteMarker".
         self.versions: dict[tuple[str, int], str] = {}
-        self.uploads: dict[tuple[str, str], None] = {}
+        self.uploads: dict[tuple[str, int], str] = {}
         self.entry = True
         # What was left when the entry was deleted: nothing, as the API promises.
         self.outlived: list[str] = []
@@ -52,7 +52,7 @@ class StrictS3:
         self.page_size = MOST_KEYS
         self.encodes_keys = True
         self.deletes_a_second = 0.0
-        self.on_abort: Callable[[tuple[str, str]], int] = self.abort
+        self.on_abort: Callable[[tuple[str, int]], int] = self.abort
         # Requests on connections that are older get no response, as if a NAT had forgotten them.
         self.oldest_connection = 0.0
         self.forgotten = 0
@@ -71,9 +71,9 @@ class StrictS3:
         self._put(key, "DeleteMarker")
 
     def start_upload(self, key: str) -> None:
-        self.uploads[key, "upload"] = None
+        self.uploads[key, next(self._numbers)] = "Upload"
 
-    def complete_upload(self, upload: tuple[str, str]) -> int:
+    def complete_upload(self, upload: tuple[str, int]) -> int:
         """The status of an abort that comes too late."""
         del self.uploads[upload]
         self.put(upload[0])
@@ -97,15 +97,15 @@ class StrictS3:
         with self._lock:
             match operation:
                 case "ListObjectVersions":
-                    return self._list_versions(query)
+                    return self._list("ListVersionsResult", self.versions, "Version", query)
                 case "ListMultipartUploads":
-                    return self._list_uploads(query)
+                    return self._list("ListMultipartUploadsResult", self.uploads, "Upload", query)
                 case "DeleteObjects":
                     return self._delete_objects(body)
                 case "DeleteObject":
                     return self._delete_object(key, query)
                 case "AbortMultipartUpload":
-                    status = self.on_abort((key, query["uploadId"]))
+                    status = self.on_abort((key, int(query["uploadId"])))
                     return (204, "") if status == 204 else error(status, "NoSuchUpload")
                 case "DeleteItem":
                     self.outlived += self.below("")
@@ -113,7 +113,7 @@ class StrictS3:
                     return 200, "{}"
         raise AssertionError(f"{operation} is not a request that a delete needs")
 
-    def abort(self, upload: tuple[str, str]) -> int:
+    def abort(self, upload: tuple[str, int]) -> int:
         """The status of an abort, after which the upload is gone."""
         if upload not in self.uploads:
             return 404
@@ -142,43 +142,29 @@ class StrictS3:
         with self._lock:
             self.versions[key, next(self._numbers)] = tag
 
-    def _list_versions(self, query: Query) -> Response:
-        # Without a version, the page begins behind all versions of the key.
-        after = position(query.get("key-marker", ""), int(query.get("version-id-marker") or 0))
-        found = [each for each in self.versions if each[0].startswith(query["prefix"])]
+    def _list(
+        self, result: str, stored: dict[tuple[str, int], str], kind: str, query: Query
+    ) -> Response:
+        """A page of what is stored, with markers if there is more."""
+        # Without an id, the page begins behind all ids of the key.
+        number = int(query.get(f"{kind.lower()}-id-marker") or 0)
+        after = position(query.get("key-marker", ""), number)
+        found = [each for each in stored if each[0].startswith(query["prefix"])]
         found.sort(key=lambda each: position(*each))
         newest = dict(reversed(found))
         rest = [each for each in found if position(*each) > after]
-        entries = [
-            f"<{tag}><Key>{listed(key, query)}</Key><VersionId>{number}</VersionId>"
-            f"<IsLatest>{str(newest[key] == number).lower()}</IsLatest>"
-            f"<LastModified>2026-01-01T12:00:00.000Z</LastModified>"
-            f"{'<Size>7</Size>' if tag == 'Version' else ''}</{tag}>"
-            for key, number in rest[: self.page_size]
-            for tag in [self.versions[key, number]]
-        ]
-        return self._listing("ListVersionsResult", "VersionId", query, rest, entries)
-
-    def _list_uploads(self, query: Query) -> Response:
-        after = (query.get("key-marker", ""), query.get("upload-id-marker", ""))
-        rest = sorted(u for u in self.uploads if u[0].startswith(query["prefix"]) and u > after)
-        entries = [
-            f"<Upload><Key>{listed(key, query)}</Key><UploadId>{upload_id}</UploadId></Upload>"
-            for key, upload_id in rest[: self.page_size]
-        ]
-        return self._listing("ListMultipartUploadsResult", "UploadId", query, rest, entries)
-
-    def _listing(
-        self, result: str, id_name: str, query: Query, rest: Sequence[Any], entries: list[str]
-    ) -> Response:
-        """A page of what is listed, with markers if there is more."""
-        content = "<EncodingType>url</EncodingType>" if "encoding-type" in query else ""
         more = len(rest) > self.page_size
+        content = "<EncodingType>url</EncodingType>" if "encoding-type" in query else ""
+        for key, number in rest[: self.page_size]:
+            tag = stored[key, number]
+            content += f"<{tag}><Key>{listed(key, query)}</Key><{kind}Id>{number}</{kind}Id>"
+            if kind == "Version":
+                content += f"<IsLatest>{str(newest[key] == number).lower()}</IsLatest>"
+            content += f"{'<Size>7</Size>' if tag == 'Version' else ''}</{tag}>"
         if more:
-            key, id_ = rest[self.page_size - 1]
             content += f"<NextKeyMarker>{listed(key, query)}</NextKeyMarker>"
-            content += f"<Next{id_name}Marker>{id_}</Next{id_name}Marker>"
-        content += f"<IsTruncated>{str(more).lower()}</IsTruncated>" + "".join(entries)
+            content += f"<Next{kind}IdMarker>{number}</Next{kind}IdMarker>"
+        content += f"<IsTruncated>{str(more).lower()}</IsTruncated>"
         return 200, f'<{result} xmlns="{NAMESPACE}">{content}</{result}>'
 
     def _delete_objects(self, body: bytes) -> Response:
@@ -191,22 +177,18 @@ class StrictS3:
         objects = request.findall("s:Object", names)
         if not 1 <= len(objects) <= MOST_KEYS:
             return error(400, "MalformedXML")
-        quiet = request.findtext("s:Quiet", "false", names) == "true"
         parts = []
         for item in objects:
             key = item.findtext("s:Key", "", names)
             version_id = item.findtext("s:VersionId", "", names)
-            told = f"<Key>{escape(key)}</Key><VersionId>{version_id}</VersionId>"
             if code := self._delete(key, version_id):
+                told = f"<Key>{escape(key)}</Key><VersionId>{version_id}</VersionId>"
                 parts.append(f"<Error>{told}<Code>{code}</Code><Message>m</Message></Error>")
-            elif not quiet:
-                parts.append(f"<Deleted>{told}</Deleted>")
         return 200, f'<DeleteResult xmlns="{NAMESPACE}">{"".join(parts)}</DeleteResult>'
 
     def _delete_object(self, key: str, query: Query) -> Response:
         code = self._delete(key, query.get("versionId", ""))
-        status = 503 if code in ("SlowDown", "ServiceUnavailable") else 403
-        return error(500 if code == "InternalError" else status, code) if code else (204, "")
+        return error(403, code) if code else (204, "")
 
     def _delete(self, key: str, version_id: str) -> str:
         """Delete a version, or put a marker where none is named; the error's code, or nothing."""
