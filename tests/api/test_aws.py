@@ -24,6 +24,7 @@ from tests.support.moto_aws import Aws
 from tests.support.scripted_server import HANG, HANG_UP, Scripted, scripted_server
 
 OK = Scripted(200, '{"Item": {"jobId": {"N": "1"}}}')
+OTHER_CHECKSUM = {"x-amz-crc32": "7"}
 KEY = {"userId": {"S": ALICE}, "jobId": {"N": "1"}}
 
 Connect = Callable[..., Any]
@@ -53,28 +54,25 @@ def get_item(db: Any) -> Any:
     return db.get_item(TableName="job-requests", Key=KEY)
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [
-        error(500, "InternalServerError"),
-        error(503, "ServiceUnavailable"),
-        error(400, "ProvisionedThroughputExceededException"),
-        error(400, "ThrottlingException"),
-        Scripted(500, "<html>Bad gateway</html>"),
-        Scripted(200, '{"Item": {"jobId'),
-        Scripted(200, "null"),
-        Scripted(200, "[]"),
-        Scripted(200, "[" * 100_000),
-        Scripted(200, OK.body, headers={"x-amz-crc32": "7"}),
-        error(400, "AccessDeniedException")._replace(headers={"x-amz-crc32": "7"}),
-        Scripted(HANG_UP),
-    ],
-    ids=[
-        *("500", "503", "throttled", "throttling", "no JSON", "half a response", "null"),
-        *("a list", "a deep list"),
-        *("changed on the way", "an error, changed on the way", "hung up"),
-    ],
-)
+FAILURES = {
+    "500": error(500, "InternalServerError"),
+    "503": error(503, "ServiceUnavailable"),
+    "throttled": error(400, "ProvisionedThroughputExceededException"),
+    "throttling": error(400, "ThrottlingException"),
+    "no JSON": Scripted(500, "<html>Bad gateway</html>"),
+    "half a response": Scripted(200, '{"Item": {"jobId'),
+    "null": Scripted(200, "null"),
+    "a list": Scripted(200, "[]"),
+    "a deep list": Scripted(200, "[" * 100_000),
+    "changed on the way": Scripted(200, OK.body, headers=OTHER_CHECKSUM),
+    "an error, changed on the way": error(400, "AccessDeniedException")._replace(
+        headers=OTHER_CHECKSUM
+    ),
+    "hung up": Scripted(HANG_UP),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 def test_a_transient_failure_is_retried(failure: Scripted, connect: Connect) -> None:
     with scripted_server(failure, failure, OK) as server:
         assert get_item(connect(server.url))["Item"] == {"jobId": {"N": "1"}}
@@ -97,20 +95,17 @@ def test_a_page_of_a_query_without_items_is_retried(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize(
-    ("response", "cause"),
+    ("failure", "cause"),
     [
-        (Scripted(200, '{"Item": {"jobId'), "DynamoDB's response is not JSON"),
-        (
-            Scripted(200, headers={"x-amz-crc32": "7"}),
-            "DynamoDB's response does not match its checksum",
-        ),
+        ("half a response", "DynamoDB's response is not JSON"),
+        ("changed on the way", "DynamoDB's response does not match its checksum"),
     ],
 )
 def test_the_cause_says_what_is_wrong_with_a_response(
-    response: Scripted, cause: str, connect: Connect
+    failure: str, cause: str, connect: Connect
 ) -> None:
     with (
-        scripted_server(response) as server,
+        scripted_server(FAILURES[failure]) as server,
         pytest.raises(ApiError, match="busy") as raised,
     ):
         get_item(connect(server.url, attempts=1))
@@ -334,33 +329,23 @@ def test_credentials_are_the_environments_before_a_profiles(
 
 
 @pytest.fixture
-def profile(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str, str], None]]:
-    """No AWS in the environment but these two files."""
-
-    def write(config: str, credentials: str) -> None:
-        folder = tmp_path_factory.mktemp("aws")
-        for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "DEFAULT_REGION"):
-            monkeypatch.delenv(f"AWS_{name}", raising=False)
-        (folder / "config").write_text(config)
-        (folder / "credentials").write_text(credentials)
-        monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
-        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "credentials"))
-        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        aws.botocore_session.cache_clear()
-
-    yield write
+def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for the files config and credentials: no other AWS is in the environment."""
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "DEFAULT_REGION"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    aws.botocore_session.cache_clear()
+    yield tmp_path
     aws.botocore_session.cache_clear()
 
 
 def test_region_and_credentials_come_from_a_profile_where_the_environment_has_none(
-    profile: Callable[[str, str], None], settings: Settings, monkeypatch: pytest.MonkeyPatch
+    profile: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    profile(
-        "[default]\nregion = eu-west-3\n",
-        "[default]\naws_access_key_id = P\naws_secret_access_key = q\naws_session_token = r\n",
-    )
+    (profile / "config").write_text("[default]\nregion = eu-west-3\n")
+    keys = "aws_access_key_id = P\naws_secret_access_key = q\naws_session_token = r\n"
+    (profile / "credentials").write_text(f"[default]\n{keys}")
     assert aws.region(settings._replace(region="")) == "eu-west-3"
     assert aws.credentials() == ("P", "q", "r")
     # Half a pair is no credentials.
@@ -369,9 +354,8 @@ def test_region_and_credentials_come_from_a_profile_where_the_environment_has_no
 
 
 def test_neither_region_nor_credentials_is_an_error_that_says_so(
-    profile: Callable[[str, str], None], settings: Settings
+    profile: Path, settings: Settings
 ) -> None:
-    profile("", "")
     with pytest.raises(ConfigError) as no_region:
         aws.region(settings._replace(region=""))
     assert str(no_region.value) == (
