@@ -43,29 +43,22 @@ def deploy_stack(aws: EmulatedAws, build: Path, origin: str, kind: str) -> dict[
 
 def set_responses(gateway: Any, api: str, template: Any, origin: str) -> None:
     """Set the template's gateway responses and preflights, on which ministack has no effect."""
-    template = json.loads(json.dumps(template).replace("${AllowedOrigin}", origin))
-
-    def resolved(parameters: dict[str, Any], prefix: str = "") -> dict[str, str]:
-        return {
-            prefix + name: value["Fn::Sub"] if isinstance(value, dict) else value
-            for name, value in parameters.items()
-        }
-
+    text = json.dumps(template).replace("${AllowedOrigin}", origin)
+    template = json.loads(text, object_hook=lambda each: each.get("Fn::Sub", each))
     api_properties = properties("RestAPI", template)
     for kind, response in api_properties["GatewayResponses"].items():
+        headers = response["ResponseParameters"]["Headers"].items()
         gateway.put_gateway_response(
             restApiId=api,
             responseType=kind,
-            responseParameters=resolved(
-                response["ResponseParameters"]["Headers"], "gatewayresponse.header."
-            ),
+            responseParameters={f"gatewayresponse.header.{k}": v for k, v in headers},
             responseTemplates=response["ResponseTemplates"],
             **({"statusCode": str(response["StatusCode"])} if "StatusCode" in response else {}),
         )
     ids = {each["path"]: each["id"] for each in gateway.get_resources(restApiId=api)["items"]}
     for path, methods in api_properties["DefinitionBody"]["paths"].items():
         integration = methods["options"]["x-amazon-apigateway-integration"]
-        parameters = resolved(integration["responses"]["default"]["responseParameters"])
+        parameters = integration["responses"]["default"]["responseParameters"]
         where = {
             "restApiId": api,
             "resourceId": ids[path],
