@@ -26,6 +26,7 @@ from tests.support.scripted_server import HANG, HANG_UP, Scripted, scripted_serv
 OK = Scripted(200, '{"Item": {"jobId": {"N": "1"}}}')
 OTHER_CHECKSUM = {"x-amz-crc32": "7"}
 KEY = {"userId": {"S": ALICE}, "jobId": {"N": "1"}}
+QUERY = {"KeyConditionExpression": "userId = :u", "ExpressionAttributeValues": {":u": {"S": ALICE}}}
 
 Connect = Callable[..., Any]
 
@@ -89,8 +90,7 @@ def test_a_response_that_matches_its_checksum_is_taken(connect: Connect) -> None
 def test_a_page_of_a_query_without_items_is_retried(connect: Connect) -> None:
     no_items = Scripted(200), Scripted(200, '{"Items": null}')
     with scripted_server(*no_items, Scripted(200, '{"Items": []}')) as server:
-        query = {"KeyConditionExpression": "userId = :u", "ExpressionAttributeValues": {":u": {}}}
-        assert connect(server.url).query(TableName="job-requests", **query)["Items"] == []
+        assert connect(server.url).query(TableName="job-requests", **QUERY)["Items"] == []
     assert len(server.requests) == 3
 
 
@@ -297,14 +297,7 @@ def test_a_response_is_the_one_that_boto3_parses(
     requests: list[tuple[str, dict[str, Any]]] = [
         ("get_item", {"Key": KEY}),
         ("get_item", {"Key": KEY | {"jobId": {"N": "99"}}}),
-        (
-            "query",
-            {
-                "KeyConditionExpression": "userId = :u",
-                "ExpressionAttributeValues": {":u": {"S": ALICE}},
-                "Limit": 2,
-            },
-        ),
+        ("query", QUERY | {"Limit": 2}),
         ("delete_item", {"Key": KEY}),
     ]
     for operation, request in requests:

@@ -115,10 +115,7 @@ class StrictS3:
 
     def abort(self, upload: tuple[str, int]) -> int:
         """The status of an abort, after which the upload is gone."""
-        if upload not in self.uploads:
-            return 404
-        del self.uploads[upload]
-        return 204
+        return 204 if self.uploads.pop(upload, None) else 404
 
     def failure(self, operation: str) -> Any:
         """What the request meets, which has just come; None for nothing."""
