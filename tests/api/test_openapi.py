@@ -14,7 +14,7 @@ from chalicelib.jobs import STATUSES, status_members
 from chalicelib.request import PARAMETERS
 from dev import demo
 from tests.support import ROOT, openapi
-from tests.support.commands import find_npm
+from tests.support.commands import find
 from tests.support.events import ALICE, ROUTES, Invoke
 from tests.support.moto_aws import Aws
 
@@ -184,7 +184,7 @@ def test_every_response_forbids_sniffing_and_the_apps_vary_by_token() -> None:
 
 def test_the_document_passes_redoclys_linter() -> None:
     """It finds what the validator accepts, such as a member that no schema knows."""
-    npm = find_npm()
+    npm = find("npm", "npm")
     lint = "redocly lint --extends=spec --format=stylish openapi.yaml"
     done = subprocess.run(
         [npm, "exec", "--yes", f"--package={REDOCLY}", "--call", lint],

@@ -15,7 +15,7 @@ import pytest
 
 from dev.package import ROOT
 from tests.support.api_proxy import ApiProxy, Planned, api_proxy
-from tests.support.commands import find_npm
+from tests.support.commands import find, shell
 
 CLIENT = ROOT / "client"
 LIST, GET, URL = "GET /jobs/list", "GET /jobs/get", "GET /jobs/get-object-url"
@@ -24,10 +24,6 @@ BUSY = '{"message": "Busy."}'
 FOREIGN = {"message": "The response is not the API's."}
 REQUEST_ID = {"X-Request-Id": "r1"}
 GATEWAY_FAILURE = '{"message": "Internal server error"}'
-
-NODE = shutil.which("node")
-if not NODE and "CI" not in os.environ:
-    pytest.skip("No Node.js was found", allow_module_level=True)
 
 # Runs the function body of each line. One process for all: it starts slower than a test runs.
 PROGRAM = """
@@ -79,8 +75,8 @@ def server() -> Iterator[ApiProxy]:
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[subprocess.Popen[str]]:
-    assert NODE, "No Node.js was found, which runs api.js."
-    command = [NODE, "--input-type=module", "--eval", PROGRAM, (CLIENT / "api.js").as_uri()]
+    client = (CLIENT / "api.js").as_uri()
+    command = [find("node", "nodejs"), "--input-type=module", "--eval", PROGRAM, client]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         yield process
@@ -563,7 +559,7 @@ TSC = (
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CommonJS project with the client installed, and with what makes and checks types."""
-    npm = find_npm()
+    npm = find("npm", "npm")
     folder = tmp_path_factory.mktemp("project")
     (folder / "package.json").write_text('{"type": "commonjs"}')
     # Not a link: the client as it is published.
@@ -572,17 +568,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def shell(command: str, folder: Path) -> None:
-    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_the_package_is_three_files_and_a_module_wherever_it_is(project: Path) -> None:
     package = project / "node_modules" / "jobs-api-client"
     assert {path.name for path in package.iterdir()} == {"api.d.ts", "api.js", "package.json"}
     # Newer versions of Node would find out what the package does not say.
     script = 'import("jobs-api-client").then(({ jobsApi }) => jobsApi("", () => ""))'
-    shell(f"{NODE} --no-experimental-detect-module --eval {shlex.quote(script)}", project)
+    shell(f"node --no-experimental-detect-module --eval {shlex.quote(script)}", project)
 
 
 def test_the_package_has_the_documents_version() -> None:

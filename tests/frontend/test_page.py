@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import tarfile
 import time
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 import urllib3
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService, Keys
+from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
@@ -37,11 +36,7 @@ from dev.page_server import page_server
 from dev.processes import free_port, wait_for
 from dev.run import local_api
 from tests.support.api_proxy import ApiProxy, Planned, api_proxy
-from tests.support.commands import find_npm
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-if not (CHROMIUM and DRIVER) and "CI" not in os.environ:
-    pytest.skip("No Chromium: apt-get install chromium chromium-driver", allow_module_level=True)
+from tests.support.commands import find
 
 ALICE = "alice@example.com"
 AXE = "axe-core@4.14.1"
@@ -216,44 +211,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             yield running
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    assert CHROMIUM, "No Chromium was found. Debian: apt-get install chromium chromium-driver"
-    assert DRIVER, "No ChromeDriver was found. Debian: apt-get install chromium chromium-driver"
-    profile, downloads = (tmp_path_factory.mktemp(name) for name in ("profile", "downloads"))
-    options = ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (
-        "headless=new",
-        "no-sandbox",
-        "disable-gpu",
-        "hide-scrollbars",
-        "disable-quic",
-        "no-first-run",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        f"user-data-dir={profile}",
-    ):
-        options.add_argument(f"--{flag}")
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    # The driver's default allows what browsers block.
-    options.add_experimental_option("excludeSwitches", ["disable-popup-blocking"])
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = Chrome(options, ChromeService(DRIVER))
-    try:
-        yield Browser(driver, downloads)
-    finally:
-        driver.quit()
-
-
 @pytest.fixture
-def browser(chromium: Browser) -> Iterator[Browser]:
+def browser(driver: Chrome, downloads: Path) -> Iterator[Browser]:
     """The browser, wide and light; what the page's policy refuses, and what it throws, fails."""
-    chromium.look(1200)
-    chromium.messages()
-    yield chromium
-    assert [m for m in chromium.messages() if "Security Policy" in m or "Uncaught" in m] == []
+    browser = Browser(driver, downloads)
+    browser.look(1200)
+    browser.messages()
+    yield browser
+    assert [m for m in browser.messages() if "Security Policy" in m or "Uncaught" in m] == []
 
 
 @pytest.fixture
@@ -927,7 +892,7 @@ def test_the_reference_sends_requests_as_the_demo_user(running: Running, browser
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The source of axe-core, which looks for barriers to people with disabilities."""
-    npm = find_npm()
+    npm = find("npm", "npm")
     folder = tmp_path_factory.mktemp("axe")
     subprocess.run([npm, "pack", "--silent", AXE], cwd=folder, check=True, stdout=subprocess.PIPE)
     with tarfile.open(next(folder.glob("*.tgz"))) as archive:

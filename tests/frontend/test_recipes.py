@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import Chrome
 
 from dev.emulated_aws import create_pool, emulated_aws
 from tests.support import ROOT
 from tests.support.api_proxy import ApiProxy, Planned, api_proxy
-from tests.support.commands import documented_commands, uvx
+from tests.support.commands import documented_commands, shell, uvx
 
 RECIPES = ROOT / "client" / "recipes"
 DOCUMENT = ROOT / "docs" / "frontend.md"
@@ -35,9 +35,6 @@ export const apiUrl = process.env.API_URL;
 export const idToken = async () => "token";
 export const api = jobsApi(apiUrl, idToken);
 """
-needs_packages = pytest.mark.skipif(
-    "CI" not in os.environ, reason="CI is not set: it downloads the recipes' libraries, 200 MB"
-)
 Run = Callable[[str], Any]
 
 
@@ -50,6 +47,8 @@ def test_the_document_shows_every_recipe_as_it_is() -> None:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The recipes with the libraries that package.json pins, compiled: that checks their types."""
+    if "CI" not in os.environ:
+        pytest.skip("CI is not set: it downloads the recipes' libraries, 200 MB")
     folder = tmp_path_factory.mktemp("client") / "recipes"
     shutil.copytree(RECIPES, folder)
     for name in ("api.js", "api.d.ts", "package.json"):
@@ -69,11 +68,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # Node, unlike bundlers, takes complete names only.
         path.write_text(path.read_text().replace('from "./amplify"', 'from "./amplify.js"'))
     return folder
-
-
-def shell(command: str, folder: Path) -> None:
-    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -105,7 +99,6 @@ def run(project: Path, servers: tuple[ApiProxy, ApiProxy]) -> Run:
     return run
 
 
-@needs_packages
 @pytest.mark.parametrize(
     "script",
     [
@@ -137,7 +130,6 @@ def test_only_the_api_gets_the_token(
     assert "authorization" not in opened.headers
 
 
-@needs_packages
 def test_openapi_fetch_sends_the_token(run: Run, servers: tuple[ApiProxy, ApiProxy]) -> None:
     api, _ = servers
     api.plan(LIST, EMPTY)
@@ -147,7 +139,6 @@ def test_openapi_fetch_sends_the_token(run: Run, servers: tuple[ApiProxy, ApiPro
     assert request.headers["authorization"] == "Bearer token"
 
 
-@needs_packages
 def test_redux_gets_plain_objects_only(run: Run, servers: tuple[ApiProxy, ApiProxy]) -> None:
     """What it says of others goes to stderr, which has to be empty."""
     api, _ = servers
@@ -166,7 +157,6 @@ def test_redux_gets_plain_objects_only(run: Run, servers: tuple[ApiProxy, ApiPro
     assert run(script) == [{"jobs": []}, {"name": "ApiError", "message": "No.", "status": 400}]
 
 
-@needs_packages
 @pytest.mark.parametrize(
     ("stored", "expected"),
     [
@@ -196,7 +186,6 @@ def test_the_hosted_uis_token_is_renewed_only_by_a_refresh_token(
     assert run(script) == expected
 
 
-@needs_packages
 def test_a_status_and_a_date_are_shown_in_another_language(run: Run) -> None:
     script = """
         const { day, label } = await import("./labels.js");
@@ -209,9 +198,8 @@ def test_a_status_and_a_date_are_shown_in_another_language(run: Run) -> None:
     assert run(script) == ["Fertig", "In Arbeit, 40 %", "Unbekannt", "12.1.2026", ""]
 
 
-@needs_packages
 def test_the_service_worker_stores_an_image_once_whatever_its_query(
-    project: Path, servers: tuple[ApiProxy, ApiProxy]
+    project: Path, servers: tuple[ApiProxy, ApiProxy], driver: Chrome
 ) -> None:
     page, s3 = servers
     script = (project / "made" / "service-worker.js").read_text()
@@ -222,37 +210,29 @@ def test_the_service_worker_stores_an_image_once_whatever_its_query(
     image = Planned(200, svg, {"Content-Type": "image/svg+xml"})
     for name in ("a", "b"):
         s3.plan(f"GET /bucket/alice/1/{name}.svg", image, image)
-    options = ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
-    for flag in ("headless=new", "no-sandbox", "no-proxy-server"):
-        options.add_argument(f"--{flag}")
-    driver = Chrome(options, ChromeService(shutil.which("chromedriver")))
-    try:
-        driver.get(page.url)
-        load = """
-            const [s3, done] = arguments;
-            const loaded = (name, query, crossOrigin) => new Promise((resolve) => {
-              const image = Object.assign(new Image(), { crossOrigin, onload: resolve });
-              image.src = `${s3}/bucket/alice/1/${name}.svg?X-Amz-Signature=${query}`;
-            });
-            (async () => {
-              await navigator.serviceWorker.register("/service-worker.js", { type: "module" });
-              await navigator.serviceWorker.ready;
-              if (!navigator.serviceWorker.controller) return done(null);
-              await loaded("a", 1, "anonymous");
-              // It is stored while it is shown.
-              while (!(await caches.match(`${s3}/bucket/alice/1/a.svg`)));
-              await loaded("a", 2, "anonymous");
-              for (const query of [1, 2]) await loaded("b", query, null);
-              done(await caches.keys());
-            })();
-        """
-        driver.execute_async_script(load, s3.url)
-        # A worker serves the pages that are opened after it.
-        driver.refresh()
-        names = driver.execute_async_script(load, s3.url)
-    finally:
-        driver.quit()
+    driver.get(page.url)
+    load = """
+        const [s3, done] = arguments;
+        const loaded = (name, query, crossOrigin) => new Promise((resolve) => {
+          const image = Object.assign(new Image(), { crossOrigin, onload: resolve });
+          image.src = `${s3}/bucket/alice/1/${name}.svg?X-Amz-Signature=${query}`;
+        });
+        (async () => {
+          await navigator.serviceWorker.register("/service-worker.js", { type: "module" });
+          await navigator.serviceWorker.ready;
+          if (!navigator.serviceWorker.controller) return done(null);
+          await loaded("a", 1, "anonymous");
+          // It is stored while it is shown.
+          while (!(await caches.match(`${s3}/bucket/alice/1/a.svg`)));
+          await loaded("a", 2, "anonymous");
+          for (const query of [1, 2]) await loaded("b", query, null);
+          done(await caches.keys());
+        })();
+    """
+    driver.execute_async_script(load, s3.url)
+    # A worker serves the pages that are opened after it.
+    driver.refresh()
+    names = driver.execute_async_script(load, s3.url)
     assert names == [f"jobs-{s3.url}/bucket/alice"]
     # What came without CORS is not stored.
     queries = [line.rpartition("/")[2] for line in s3.lines()]

@@ -58,14 +58,20 @@ def environment(folder: Path | str) -> list[str]:
     return [f"VENV={folder}", f"--old-file={folder}/installed"]
 
 
-def find_npm() -> str:
-    """The path of npm; a test without it is skipped, or fails with CI set."""
-    if found := shutil.which("npm"):
+def find(command: str, package: str) -> str:
+    """The path of a command; a test without it is skipped, or fails with CI set."""
+    if found := shutil.which(command):
         return found
-    reason = "No npm was found. Install Node.js."
+    reason = f"{command} is missing. Debian: apt-get install {package}"
     if "CI" in os.environ:
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def shell(command: str, folder: Path) -> None:
+    """Run the command in the folder; a failure shows what it has printed."""
+    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def uvx(package: str, *command: str) -> list[str]:
