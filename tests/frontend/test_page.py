@@ -37,11 +37,13 @@ from dev.processes import free_port, wait_for
 from dev.run import local_api
 from tests.support.api_proxy import ApiProxy, Planned, api_proxy
 from tests.support.commands import find
+from tests.support.running_api import EMAIL, expired_token
 
-ALICE = "alice@example.com"
 AXE = "axe-core@4.14.1"
 WAIT_SECONDS = 30
 FAILED_IN_PART, WITH_IMAGES, QUEUED = 6, 7, 10
+# What a test puts, which is deleted after it.
+NEW = 13
 # Alice's jobs, by their ids.
 JOBS = {
     FAILED_IN_PART: demo.Job(
@@ -66,7 +68,6 @@ class Running(NamedTuple):
     """The page, the API behind a proxy, and AWS; the token is Alice's, who has JOBS."""
 
     page: str
-    api: str
     proxy: ApiProxy
     api_log: Path
     aws: EmulatedAws
@@ -78,12 +79,9 @@ class Running(NamedTuple):
     def table(self) -> Any:
         return self.aws.session.resource("dynamodb", endpoint_url=self.aws.endpoint).Table(TABLE)
 
-    def put_job(self, job_id: int, job: demo.Job) -> None:
+    def put_job(self, job: demo.Job, job_id: int = NEW) -> None:
         item, objects = demo.job_data(self.alice, job_id, job)
-        s3 = self.aws.client("s3")
-        for key, body in objects:
-            kind = "image/png" if key.endswith(".png") else "application/json"
-            s3.put_object(Bucket=BUCKET, Key=key, Body=body, ContentType=kind)
+        demo.put_objects(self.aws.endpoint, objects)
         self.table.put_item(Item=item)
 
     def statuses(self, route: str) -> list[int]:
@@ -191,7 +189,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         create_bucket(aws.client("s3"))
         cognito = aws.client("cognito-idp")
         pool = create_pool(cognito)
-        alice = create_user(cognito, pool, ALICE)
+        alice = create_user(cognito, pool, EMAIL)
         port = free_port()
         api = f"http://127.0.0.1:{port}"
         log = folder / "api.log"
@@ -199,25 +197,26 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         window = {"URL_WINDOW_SECONDS": "3600"}
         with (
             api_proxy(api) as proxy,
-            page_server(proxy.url, aws.endpoint, pool.client_id, ALICE, PASSWORD) as page,
+            page_server(proxy.url, aws.endpoint, pool.client_id, EMAIL, PASSWORD) as page,
             # Only this page's origin: so the browser itself shows that the setting is right.
             local_api(aws, pool.arn, port, log, ALLOWED_ORIGIN=page, **window) as process,
         ):
             wait_for(f"{api}/jobs/list", process)
-            token = log_in(cognito, pool, ALICE)["IdToken"]
-            running = Running(page, api, proxy, log, aws, pool, alice, token)
+            token = log_in(cognito, pool, EMAIL)["IdToken"]
+            running = Running(page, proxy, log, aws, pool, alice, token)
             for job_id, job in JOBS.items():
-                running.put_job(job_id, job)
+                running.put_job(job, job_id)
             yield running
 
 
 @pytest.fixture
-def browser(driver: Chrome, downloads: Path) -> Iterator[Browser]:
+def browser(running: Running, driver: Chrome, downloads: Path) -> Iterator[Browser]:
     """The browser, wide and light; what the page's policy refuses, and what it throws, fails."""
     browser = Browser(driver, downloads)
     browser.look(1200)
     browser.messages()
     yield browser
+    running.table.delete_item(Key={"userId": running.alice, "jobId": NEW})
     assert [m for m in browser.messages() if "Security Policy" in m or "Uncaught" in m] == []
 
 
@@ -243,7 +242,7 @@ def test_who_logs_in_sees_every_job(running: Running, browser: Browser) -> None:
     browser.type("#password", PASSWORD + Keys.ENTER)
     row = browser.see(f"{LIST} tbody tr", "Grüße aus Köln")
     assert browser.wait(browser.focused) == "Your jobs"
-    assert browser.see("header #who").text == ALICE
+    assert browser.see("header #who").text == EMAIL
     assert browser.job_ids() == [f"Job {job_id}" for job_id in sorted(JOBS, reverse=True)]
     cells = [cell.text for cell in row.find_elements(By.CSS_SELECTOR, "th, td")]
     assert cells[:2] == ["Grüße aus Köln\nJob 7", "Completed"]
@@ -378,42 +377,21 @@ def test_the_browsers_cache_gives_no_user_the_jobs_of_another(
                     assert fetch(origin, url, token, cache="force-cache") == own
 
 
-def test_a_service_workers_cache_gives_no_user_the_jobs_of_another(
-    running: Running, browser: Browser
-) -> None:
-    """A page and its service worker share their caches, which match requests in the same way."""
-    browser.visit(running.page)
-    script = """
-        const [url, tokens, done] = arguments;
-        const requests = tokens.map(
-          (token) => new Request(url, { headers: token ? { Authorization: token } : {} }),
-        );
-        caches.open("jobs").then(async (cache) => {
-          await cache.put(requests[0], await fetch(requests[0]));
-          const found = await Promise.all(requests.map((request) => cache.match(request)));
-          done(found.map((response) => response?.status));
-        });
-    """
-    tokens = [running.token, "the next user's", ""]
-    statuses = browser.driver.execute_async_script(script, f"{running.proxy.url}/jobs/list", tokens)
-    assert statuses == [200, None, None]
-
-
 def test_a_job_in_progress_is_followed_until_it_is_finished(
     running: Running, fast_browser: Browser
 ) -> None:
     browser, files = fast_browser, ["only.png"]
     poll_seconds = 0.5
-    running.put_job(18, demo.Job("processing_40%", "In progress", files))
+    running.put_job(demo.Job("processing_40%", "In progress", files))
     browser.visit(running.page, token=running.token)
     browser.see(f"{LIST} .badge", "40% done")
-    running.put_job(18, demo.Job("processing_60%", "In progress", files))
+    running.put_job(demo.Job("processing_60%", "In progress", files))
     browser.see(f"{LIST} .badge", "60% done")
     browser.press(f"{LIST} a", "In progress")
     bar = browser.see(f"{JOB} progress")
     assert (bar.accessible_name, bar.get_attribute("value")) == ("Progress", "60")
     first = len(running.statuses(GET))
-    running.put_job(18, demo.Job("processing_80%", "In progress", files))
+    running.put_job(demo.Job("processing_80%", "In progress", files))
     browser.wait(lambda: browser.see(f"{JOB} progress").get_attribute("value") == "80")
     # In a tab that is not seen nothing is requested.
     page = browser.driver.current_window_handle
@@ -426,7 +404,7 @@ def test_a_job_in_progress_is_followed_until_it_is_finished(
     browser.driver.switch_to.window(page)
     browser.wait(lambda: len(running.statuses(GET)) > seen)
     assert running.statuses(GET)[-1] == 304
-    running.put_job(18, demo.Job("success", "In progress", files))
+    running.put_job(demo.Job("success", "In progress", files))
     browser.see("#status", "Job completed successfully.")
     browser.see(f"{JOB} .result")
     assert browser.seen(f"{JOB} progress") == []
@@ -434,19 +412,17 @@ def test_a_job_in_progress_is_followed_until_it_is_finished(
     assert finished > first
     time.sleep(2 * poll_seconds)
     assert len(running.statuses(GET)) == finished
-    running.table.delete_item(Key={"userId": running.alice, "jobId": 18})
 
 
 def test_a_job_is_followed_after_another_try_too(running: Running, fast_browser: Browser) -> None:
     browser = fast_browser
-    running.put_job(24, demo.Job("processing_40%", "In progress", []))
+    running.put_job(demo.Job("processing_40%", "In progress", []))
     running.proxy.plan(GET, Planned(500, '{"message": "It went wrong."}'))
-    browser.visit(running.page, "#/jobs/24", running.token)
+    browser.visit(running.page, f"#/jobs/{NEW}", running.token)
     browser.press(f"{JOB} .problem button", "Try again")
     browser.see(f"{JOB} .badge", "40% done")
-    running.put_job(24, demo.Job("processing_60%", "In progress", []))
+    running.put_job(demo.Job("processing_60%", "In progress", []))
     browser.see(f"{JOB} .badge", "60% done")
-    running.table.delete_item(Key={"userId": running.alice, "jobId": 24})
 
 
 def test_an_empty_list_waits_for_the_first_job(running: Running, fast_browser: Browser) -> None:
@@ -484,19 +460,13 @@ def test_a_job_is_reached_by_the_keyboard_alone(running: Running, browser: Brows
 
 
 def test_a_file_is_saved_under_its_original_name(running: Running, browser: Browser) -> None:
-    browser.visit(running.page, f"#/jobs/{WITH_IMAGES}", running.token)
-    for name in ("Grüße aus Köln.png", "東京の夜.png"):
+    names = ["Grüße aus Köln.png", "東京の夜.png", "photos/beach.png"]
+    running.put_job(demo.Job("queued", "With folders", names))
+    browser.visit(running.page, f"#/jobs/{NEW}", running.token)
+    for name in names:
         browser.press(f"[aria-label='Download {name}']")
-        assert browser.saved(name).startswith(b"\x89PNG")
+        assert browser.saved(name.replace("/", "_")).startswith(b"\x89PNG")
     browser.see(JOB)
-
-
-def test_a_file_of_a_folder_is_saved(running: Running, browser: Browser) -> None:
-    running.put_job(21, demo.Job("queued", "With folders", ["photos/beach.png"]))
-    browser.visit(running.page, "#/jobs/21", running.token)
-    browser.press("[aria-label='Download photos/beach.png']")
-    browser.saved("photos_beach.png")
-    running.table.delete_item(Key={"userId": running.alice, "jobId": 21})
 
 
 def test_a_download_arrives_long_after_the_click(running: Running, browser: Browser) -> None:
@@ -511,10 +481,10 @@ def test_a_download_arrives_long_after_the_click(running: Running, browser: Brow
 
 
 def test_what_fails_is_said_where_the_user_acted(running: Running, browser: Browser) -> None:
-    running.put_job(19, demo.Job("queued", "Emptied", ["gone.png", "there.txt"]))
-    key = f"{running.alice}/19/{demo.object_uuid(19, 'gone.png')}"
+    running.put_job(demo.Job("queued", "Emptied", ["gone.png", "there.txt"]))
+    key = f"{running.alice}/{NEW}/{demo.object_uuid(NEW, 'gone.png')}"
     running.aws.client("s3").delete_object(Bucket=BUCKET, Key=key)
-    browser.visit(running.page, "#/jobs/19", running.token)
+    browser.visit(running.page, f"#/jobs/{NEW}", running.token)
     browser.see(f"{JOB} .cards .preview span", "PNG")
     browser.press("[aria-label='Download gone.png']")
     browser.see(f"{JOB} .cards .problem", "This file does not exist.")
@@ -531,14 +501,13 @@ def test_what_fails_is_said_where_the_user_acted(running: Running, browser: Brow
     browser.see(f"{JOB} > .problem", "number-one")
     browser.press(f"{JOB} > .problem button")
     browser.wait(lambda: not browser.seen(f"{JOB} > .problem"))
-    running.table.delete_item(Key={"userId": running.alice, "jobId": 19})
 
 
 def get(running: Running, job_id: int) -> Any:
     """The response of the API about a job."""
     headers = {"Authorization": running.token}
-    job = f"{running.api}/jobs/get?job-id={job_id}&include=object-urls"
-    return urllib3.PoolManager().request("GET", job, headers=headers).json()
+    job = f"{running.proxy.url}/jobs/get?job-id={job_id}&include=object-urls"
+    return urllib3.request("GET", job, headers=headers).json()
 
 
 def test_what_its_credentials_outlived_is_renewed(running: Running, browser: Browser) -> None:
@@ -563,12 +532,11 @@ def test_what_its_credentials_outlived_is_renewed(running: Running, browser: Bro
 
 
 def test_a_result_that_is_not_json_says_so(running: Running, browser: Browser) -> None:
-    running.put_job(20, demo.Job("success", "Broken", ["broken.png"]))
-    key = f"{running.alice}/20/results/{demo.object_uuid(20, 'broken.png')}.min.json"
+    running.put_job(demo.Job("success", "Broken", ["broken.png"]))
+    key = f"{running.alice}/{NEW}/results/{demo.object_uuid(NEW, 'broken.png')}.min.json"
     running.aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"<html>")
-    browser.visit(running.page, "#/jobs/20", running.token)
+    browser.visit(running.page, f"#/jobs/{NEW}", running.token)
     browser.see(f"{JOB} .cards .problem", "This result is not valid JSON.")
-    running.table.delete_item(Key={"userId": running.alice, "jobId": 20})
 
 
 def test_a_job_that_is_not_there_and_an_empty_list_say_what_to_do(
@@ -605,12 +573,12 @@ def test_a_file_opens_in_a_tab_of_its_own(running: Running, browser: Browser) ->
 def test_results_are_read_and_failures_have_their_reason(
     running: Running, browser: Browser
 ) -> None:
-    running.put_job(22, JOBS[FAILED_IN_PART])
-    key = f"{running.alice}/22/results/{demo.object_uuid(22, 'Straße.png')}.min.json"
+    running.put_job(JOBS[FAILED_IN_PART])
+    key = f"{running.alice}/{NEW}/results/{demo.object_uuid(NEW, 'Straße.png')}.min.json"
     shares = [{"label": "sky", "confidence": 0.93}]
     body = json.dumps({"labels": shares, "width": 1600})
     running.aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
-    browser.visit(running.page, "#/jobs/22", running.token)
+    browser.visit(running.page, f"#/jobs/{NEW}", running.token)
     browser.wait(lambda: len(browser.seen(f"{JOB} .result")) == 2)
     row = browser.see(f"{JOB} .rows li")
     assert row.text.startswith(f"CR2\nraw.cr2\nNot processed: {demo.FAILURE}")
@@ -628,7 +596,6 @@ def test_results_are_read_and_failures_have_their_reason(
     assert len(set(names)) == 4
     # Only an element with such a role can have a name.
     assert (result.aria_role, result.accessible_name) == ("group", "Result of beach.png")
-    running.table.delete_item(Key={"userId": running.alice, "jobId": 22})
 
 
 def test_a_refresh_says_whether_anything_has_changed(running: Running, browser: Browser) -> None:
@@ -637,23 +604,23 @@ def test_a_refresh_says_whether_anything_has_changed(running: Running, browser: 
     browser.press(f"{LIST} .refresh")
     browser.see("#status", "Nothing has changed.")
     assert running.statuses(LIST_ROUTE)[-1] == 304
-    running.put_job(13, demo.Job("queued", "Brand new", ["new.png"]))
+    running.put_job(demo.Job("queued", "Brand new", ["new.png"]))
     browser.press(f"{LIST} .refresh")
     browser.see("#status", "Up to date.")
-    assert browser.job_ids()[:2] == ["Job 13", "Job 12"]
+    assert browser.job_ids()[:2] == [f"Job {NEW}", "Job 12"]
     browser.press(f"{LIST} a", "Brand new")
     browser.see(f"{JOB} .facts", "Waiting in the queue to be processed")
     browser.press(f"{JOB} .refresh")
     browser.see("#status", "Nothing has changed.")
     assert running.statuses(GET)[-1] == 304
-    running.table.delete_item(Key={"userId": running.alice, "jobId": 13})
+    running.table.delete_item(Key={"userId": running.alice, "jobId": NEW})
     browser.press(f"{JOB} .refresh")
     browser.see(f"{JOB} .blank", "This job is not there")
 
 
 def test_a_job_is_deleted_only_when_confirmed(running: Running, browser: Browser) -> None:
-    running.put_job(14, JOBS[WITH_IMAGES]._replace(name="To be deleted"))
-    browser.visit(running.page, "#/jobs/14", running.token)
+    running.put_job(JOBS[WITH_IMAGES]._replace(name="To be deleted"))
+    browser.visit(running.page, f"#/jobs/{NEW}", running.token)
     browser.press(f"{JOB} .danger")
     browser.see(
         "dialog", "“To be deleted”, its 3 files and all results will be deleted permanently."
@@ -667,9 +634,9 @@ def test_a_job_is_deleted_only_when_confirmed(running: Running, browser: Browser
     browser.see("#status", "“To be deleted” is deleted.")
     assert browser.wait(browser.job_ids)[0] == "Job 12"
     assert browser.focused() == "Your jobs"
-    prefix = f"{running.alice}/14/"
+    prefix = f"{running.alice}/{NEW}/"
     assert "Contents" not in running.aws.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=prefix)
-    running.put_job(14, demo.Job("queued", "To be deleted", []))
+    running.put_job(demo.Job("queued", "To be deleted", []))
     browser.press(f"{LIST} .refresh")
     browser.press("[aria-label='Delete To be deleted']")
     browser.see("dialog", "“To be deleted”, its files and all results")
@@ -681,25 +648,10 @@ def test_a_job_is_deleted_only_when_confirmed(running: Running, browser: Browser
 def test_a_token_that_has_expired_leads_back_to_the_log_in(
     running: Running, browser: Browser
 ) -> None:
-    cognito = running.aws.client("cognito-idp")
-    client = cognito.create_user_pool_client(
-        UserPoolId=running.pool.arn.rpartition("/")[2],
-        ClientName="brief",
-        ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH"],
-        IdTokenValidity=1,
-        TokenValidityUnits={"IdToken": "seconds"},
-    )["UserPoolClient"]
-    brief = running.pool._replace(client_id=client["ClientId"])
-    token = log_in(cognito, brief, ALICE)["IdToken"]
-    headers = {"Authorization": token}
-    http = urllib3.PoolManager()
-    browser.wait(
-        lambda: http.request("GET", f"{running.api}/jobs/list", headers=headers).status == 401
-    )
-    browser.visit(running.page, f"#/jobs/{QUEUED}", token)
+    browser.visit(running.page, f"#/jobs/{QUEUED}", expired_token(running.aws, running.pool))
     browser.see(f"{LOGIN} .problem", "Your session has ended. Please log in again.")
     assert browser.focused() == "email"
-    browser.type("#email", ALICE)
+    browser.type("#email", EMAIL)
     browser.type("#password", PASSWORD + Keys.ENTER)
     browser.see(f"{JOB} h1", "Waiting")
     assert browser.seen(".problem") == []
@@ -734,8 +686,8 @@ def test_an_api_that_cannot_be_reached_is_said_plainly(running: Running, browser
 
 def test_a_delete_that_gets_503_is_retried_in_time(running: Running, fast_browser: Browser) -> None:
     browser = fast_browser
-    running.put_job(15, demo.Job("queued", "Busy", []))
-    browser.visit(running.page, "#/jobs/15", running.token)
+    running.put_job(demo.Job("queued", "Busy", []))
+    browser.visit(running.page, f"#/jobs/{NEW}", running.token)
     browser.press(f"{JOB} .danger")
     busy = Planned(503, '{"message": "The service is busy."}', {"Retry-After": "10"})
     running.proxy.plan("DELETE /jobs/delete", busy)
@@ -753,10 +705,10 @@ def test_a_job_of_more_results_than_one_response_holds_is_shown_whole(
 ) -> None:
     # The files that are shown first have their results in the last response.
     names = {f"f{number:04}": f"part {8000 - number}" for number in range(8000)}
-    key = {"userId": running.alice, "jobId": 17}
-    running.table.put_item(Item={**key, "objectUuidNames": names, "status": "success"})
+    item = {"userId": running.alice, "jobId": NEW, "objectUuidNames": names, "status": "success"}
+    running.table.put_item(Item=item)
     before = len(running.statuses(GET))
-    browser.visit(running.page, "#/jobs/17", running.token)
+    browser.visit(running.page, f"#/jobs/{NEW}", running.token)
     browser.see("#files h2", "8,000 files")
     assert running.statuses(GET)[before:] == [200, 200]
     browser.see("#files .more", "60 of 8,000 files …")
@@ -765,13 +717,12 @@ def test_a_job_of_more_results_than_one_response_holds_is_shown_whole(
     browser.wait(lambda: len(browser.seen(f"{JOB} .result")) > 60)
     browser.press(f"{JOB} .refresh")
     browser.see("#status", "Nothing has changed.")
-    running.table.delete_item(Key=key)
 
 
 def test_a_name_without_spaces_fits_every_width(running: Running, browser: Browser) -> None:
     name = "x" * 255
-    running.put_job(23, demo.Job("success", name, [f"{name[4:]}.png", f"{name[4:]}.zip"]))
-    for view in ("", "#/jobs/23"):
+    running.put_job(demo.Job("success", name, [f"{name[4:]}.png", f"{name[4:]}.zip"]))
+    for view in ("", f"#/jobs/{NEW}"):
         browser.visit(running.page, view, running.token)
         browser.see(f"{JOB} .rows li" if view else f"{LIST} a")
         for width in (320, 375, 768, 1200):
@@ -783,37 +734,33 @@ def test_a_name_without_spaces_fits_every_width(running: Running, browser: Brows
             heights = {row.size["height"] for row in browser.seen(f"{LIST} tbody tr")}
             # The borders are not whole pixels.
             assert max(heights, default=0) - min(heights, default=0) <= 1
-    running.table.delete_item(Key={"userId": running.alice, "jobId": 23})
 
 
-def test_what_no_writer_should_have_stored_is_shown(running: Running, browser: Browser) -> None:
-    odd = {"job_id": 1, "job_name": 5, "date": None, "total_size": -1, "credits_spent": None}
-    rest = {"status": None, "status_meaning": "Unknown status", "progress": None, "finished": False}
-    blank, turned = ({**odd, **rest, "job_name": name} for name in ("\u200b ", "a\u202egpj.exe"))
-    body = json.dumps({"jobs": [{**odd, **rest}, blank, turned]})
-    running.proxy.plan(LIST_ROUTE, Planned(200, body, {"ETag": '"odd"'}))
+def test_what_no_writer_should_have_stored_is_shown_as_text(
+    running: Running, browser: Browser
+) -> None:
+    odd: dict[str, Any] = {"job_id": 1, "job_name": 5, "date": None, "total_size": -1}
+    odd |= {"credits_spent": None, "progress": None, "finished": False}
+    odd |= {"status": None, "status_meaning": "Unknown status"}
+    markup = "<img src=x onerror=document.title='taken'>.exe"
+    turned = markup.replace(".", "\u202e.")
+    jobs = [odd, *(odd | {"job_name": name} for name in ("\u200b ", turned))]
+    running.proxy.plan(LIST_ROUTE, Planned(200, json.dumps({"jobs": jobs}), {"ETag": '"odd"'}))
     browser.visit(running.page, token=running.token)
     browser.see(f"{LIST} a")
-    assert [link.text for link in browser.seen(f"{LIST} a")] == ["5", "Without a name", "agpj.exe"]
+    assert [link.text for link in browser.seen(f"{LIST} a")] == ["5", "Without a name", markup]
     cells = browser.see(f"{LIST} tbody tr").find_elements(By.CSS_SELECTOR, "td")
     assert [cell.text for cell in cells] == ["Unknown", *["\u2013"] * 3, ""]
-    info: dict[str, Any] = {
-        **odd,
-        **rest,
-        "job_name": "a\u202egpj.exe",
-        "email": None,
-        "media_length": {},
-    }
-    names = {"u1.png": None, "u2.txt": 7}
-    info |= {"object_uuid_names": names, "failed_to_process": {}}
+    names = {"u1.png": None, "u2.txt": 7, "u3.exe": turned}
+    info = jobs[2] | {"email": None, "media_length": {}, "failed_to_process": {}}
     urls = dict.fromkeys(names, f"{running.page}/icon.svg")
-    job = {"job_info": info, "results": {}, "object_urls": urls}
+    job = {"job_info": info | {"object_uuid_names": names}, "results": {}, "object_urls": urls}
     body = json.dumps(job | {"expires_at": "2099-01-01T00:00:00Z"})
     running.proxy.plan(GET, Planned(200, body, {"ETag": '"odd"'}))
-    browser.press(f"{LIST} a", "agpj.exe")
-    browser.see(f"{JOB} h1", "agpj.exe")
-    assert browser.driver.title == "agpj.exe · Jobs"
-    assert [name.text for name in browser.seen("#files h3")] == ["7", "u1.png"]
+    browser.press(f"{LIST} a", markup)
+    browser.see(f"{JOB} h1", markup)
+    assert browser.driver.title == f"{markup} · Jobs"
+    assert [name.text for name in browser.seen("#files h3")] == [markup, "7", "u1.png"]
 
 
 def test_tabs_share_a_session_and_end_it_together(running: Running, browser: Browser) -> None:
@@ -864,18 +811,6 @@ def test_a_jobs_link_and_id_are_copied(running: Running, browser: Browser) -> No
         browser.driver.execute_cdp_cmd("Browser.setPermission", settings)
         script = "navigator.clipboard.readText().then(arguments[0])"
         assert browser.driver.execute_async_script(script) == text
-
-
-def test_what_a_name_says_is_text_and_never_markup(running: Running, browser: Browser) -> None:
-    markup = "<img src=x onerror=document.title='taken'>"
-    running.put_job(16, demo.Job("success", markup, [f"{markup}.png"]))
-    browser.visit(running.page, token=running.token)
-    browser.press(f"{LIST} a", markup)
-    browser.see(f"{JOB} h1", markup)
-    assert browser.see("#files h3").text == f"{markup}.png"
-    browser.wait(lambda: browser.image_widths() == [160])
-    assert browser.driver.title == f"{markup} · Jobs"
-    running.table.delete_item(Key={"userId": running.alice, "jobId": 16})
 
 
 def test_the_reference_sends_requests_as_the_demo_user(running: Running, browser: Browser) -> None:
