@@ -97,14 +97,9 @@ def test_a_made_up_cursor_is_refused(cursor: str) -> None:
         decode(cursor, *SCOPE)
 
 
-@pytest.mark.parametrize(
-    "payload",
-    [b"", b"[]", b"{}", b"null", b"NaN", b"\xff", b'["18","2026-01-01 12:00:00 UTC"]'],
-)
-def test_a_changed_payload_is_refused_before_it_is_parsed(
-    payload: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_changed_payload_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     tag = base64.urlsafe_b64decode(encode_cursor(POSITION, *SCOPE) + "==")[:16]
+    payload = b'["18","2026-01-01 12:00:00 UTC"]'
     cursor = base64.urlsafe_b64encode(tag + payload).decode().rstrip("=")
     monkeypatch.setattr(json, "loads", None)
     with pytest.raises(ApiError):
