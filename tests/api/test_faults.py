@@ -42,8 +42,8 @@ class World(NamedTuple):
     """The emulated AWS itself, and the network through which the API reaches it."""
 
     emulator: EmulatedAws
-    s3: Any
-    dynamodb: Any
+    bucket: Any
+    table: Any
     network: FaultyNetwork
 
     @property
@@ -54,70 +54,64 @@ class World(NamedTuple):
         return ENVIRON | self.emulator.environ | endpoints | ahead
 
     def job(self, user: str = ALICE, job_id: int = 1) -> Job:
-        where = {"Bucket": BUCKET, "Prefix": f"{user}/{job_id}/"}
-        page = self.s3.list_object_versions(**where)
-        uploads = self.s3.list_multipart_uploads(**where).get("Uploads", [])
-        item = self.dynamodb.get_item(TableName=TABLE, Key=key(user, job_id))
+        prefix = f"{user}/{job_id}/"
+        versions = self.bucket.object_versions.filter(Prefix=prefix)
+        uploads = self.bucket.multipart_uploads.filter(Prefix=prefix)
         return Job(
-            "Item" in item,
-            sorted(
-                f"{v['Key']} {v['VersionId']}"
-                for v in page.get("Versions", []) + page.get("DeleteMarkers", [])
-            ),
-            sorted(upload["Key"] for upload in uploads),
+            "Item" in self.table.get_item(Key=key(user, job_id)),
+            sorted(f"{version.object_key} {version.id}" for version in versions),
+            sorted(upload.object_key for upload in uploads),
         )
 
     def put_entry(self, user: str = ALICE, job_id: int = 1) -> None:
-        item = key(user, job_id) | {"date": {"S": f"2026 {job_id}"}, "status": {"S": "success"}}
-        self.dynamodb.put_item(TableName=TABLE, Item=item)
+        item = key(user, job_id) | {"date": f"2026 {job_id}", "status": "success"}
+        self.table.put_item(Item=item)
 
     def put(self, name: str, kind: str = "object") -> None:
         """An object of Alice's job 1, rewritten or with a delete marker, or an unfinished upload"""
-        where = {"Bucket": BUCKET, "Key": PREFIX + name}
+        target = self.bucket.Object(PREFIX + name)
         if kind == "upload":
-            upload_id = self.s3.create_multipart_upload(**where)["UploadId"]
-            self.s3.upload_part(**where, UploadId=upload_id, PartNumber=1, Body=b"part")
+            target.initiate_multipart_upload().Part(1).upload(Body=b"part")
             return
-        self.s3.put_object(**where, Body=b"content")
+        target.put(Body=b"content")
         if kind == "rewritten":
-            self.s3.put_object(**where, Body=b"other content")
+            target.put(Body=b"other content")
         elif kind == "deleted":
-            self.s3.delete_object(**where)
+            target.delete()
 
     def remove_job(self) -> None:
         """Everything of Alice's job 1, by another way than the API's."""
-        page = self.s3.list_object_versions(Bucket=BUCKET, Prefix=PREFIX)
-        for version in page.get("Versions", []) + page.get("DeleteMarkers", []):
-            where = {name: version[name] for name in ("Key", "VersionId")}
-            self.s3.delete_object(Bucket=BUCKET, **where)
-        uploads = self.s3.list_multipart_uploads(Bucket=BUCKET, Prefix=PREFIX).get("Uploads", [])
-        for upload in uploads:
-            where = {name: upload[name] for name in ("Key", "UploadId")}
-            self.s3.abort_multipart_upload(Bucket=BUCKET, **where)
-        self.dynamodb.delete_item(TableName=TABLE, Key=key(ALICE, 1))
+        for version in self.bucket.object_versions.filter(Prefix=PREFIX):
+            version.delete()
+        for upload in self.bucket.multipart_uploads.filter(Prefix=PREFIX):
+            upload.abort()
+        self.table.delete_item(Key=key(ALICE, 1))
 
     def neighbours(self) -> list[Job]:
         return [self.job(*neighbour) for neighbour in NEIGHBOURS]
 
 
 def key(user: str, job_id: int) -> dict[str, Any]:
-    return {"userId": {"S": user}, "jobId": {"N": str(job_id)}}
+    return {"userId": user, "jobId": job_id}
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with emulated_aws(tmp_path_factory.mktemp("faults")) as emulator:
-        s3, dynamodb = emulator.client("s3"), emulator.client("dynamodb")
-        create_bucket(s3)
-        create_table(dynamodb)
+        create_bucket(emulator.client("s3"))
+        create_table(emulator.client("dynamodb"))
+        s3, dynamodb = (
+            emulator.session.resource(name, endpoint_url=emulator.endpoint)
+            for name in ("s3", "dynamodb")
+        )
         port = int(emulator.endpoint.rpartition(":")[2])
         with faulty_network(port) as network, pytest.MonkeyPatch.context() as patch:
-            world = World(emulator, s3, dynamodb, network)
+            world = World(emulator, s3.Bucket(BUCKET), dynamodb.Table(TABLE), network)
             for user, job_id in NEIGHBOURS:
                 world.put_entry(user, job_id)
                 for name in ("a.png", "results/a.png.json"):
-                    s3.put_object(Bucket=BUCKET, Key=f"{user}/{job_id}/{name}", Body=b"x")
-                s3.create_multipart_upload(Bucket=BUCKET, Key=f"{user}/{job_id}/b.png")
+                    world.bucket.put_object(Key=f"{user}/{job_id}/{name}", Body=b"x")
+                world.bucket.Object(f"{user}/{job_id}/b.png").initiate_multipart_upload()
             for name, value in world.environ.items():
                 patch.setenv(name, value)
             aws.botocore_client.cache_clear()
@@ -276,21 +270,18 @@ def is_held(world: World, instance: Instance) -> bool:
 def writes_to_it(app: Chalice, world: World) -> None:
     """As the uploader and the processor do, but without the condition that they must set."""
     world.put("results/late.png.json")
-    where = {"Bucket": BUCKET, "Key": f"{PREFIX}b.png"}
     # Where the upload was aborted before, S3 refuses.
-    for upload in world.s3.list_multipart_uploads(Bucket=BUCKET, Prefix=PREFIX).get("Uploads", []):
-        where["UploadId"] = upload["UploadId"]
-        with suppress(world.s3.exceptions.NoSuchUpload):
-            parts = world.s3.list_parts(**where)["Parts"]
-            done = [{name: part[name] for name in ("PartNumber", "ETag")} for part in parts]
-            world.s3.complete_multipart_upload(**where, MultipartUpload={"Parts": done})
+    for upload in world.bucket.multipart_uploads.filter(Prefix=PREFIX):
+        with suppress(world.bucket.meta.client.exceptions.NoSuchUpload):
+            parts = upload.parts.all()
+            done = [{"PartNumber": part.part_number, "ETag": part.e_tag} for part in parts]
+            upload.complete(MultipartUpload={"Parts": done})
     # A stub of the entry may come back.
-    world.dynamodb.update_item(
-        TableName=TABLE,
+    world.table.update_item(
         Key=key(ALICE, 1),
         UpdateExpression="SET #s = :s",
         ExpressionAttributeNames={"#s": "status"},
-        ExpressionAttributeValues={":s": {"S": "success"}},
+        ExpressionAttributeValues={":s": "success"},
     )
 
 
