@@ -257,6 +257,27 @@ def test_unknown_parameters_and_those_of_other_routes_are_ignored(
 # --- GET /jobs/list
 
 
+def test_the_list_is_the_callers_newest_first(emulated: Aws, invoke: Invoke) -> None:
+    put_finished_job(emulated, 1, date="2020-01-01 12:00:00.000000000 UTC")
+    emulated.put_job(ALICE, 2, date="2020-01-02")
+    emulated.put_job(BOB, 3)
+    response = invoke("GET", "/jobs/list")
+    assert response.status == 200
+    assert [job["job_id"] for job in response.json["jobs"]] == [2, 1]
+    assert response.json["jobs"][1] == {
+        "job_id": 1,
+        "job_name": "Job Name",
+        "date": "2020-01-01 12:00:00.000000000 UTC",
+        "total_size": 5020,
+        "credits_spent": 2.5,
+        "status": "success",
+        "status_meaning": "Job completed successfully",
+        "progress": None,
+        "finished": True,
+    }
+    assert list(response.json) == ["jobs"]
+
+
 @pytest.mark.parametrize("index", ["byDate", ""])
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 6, 7, 1000])
 def test_pages_of_any_limit_give_every_job_once_and_end(
@@ -352,6 +373,33 @@ def test_a_list_that_would_outgrow_lambdas_response_ends_early_and_goes_on(
 
 
 # --- GET /jobs/get
+
+
+def test_a_job_comes_whole_with_urls_of_its_results(emulated: Aws, invoke: Invoke) -> None:
+    put_finished_job(emulated, date="2020")
+    response = invoke("GET", "/jobs/get", {"job-id": "1"})
+    assert response.status == 200
+    assert response.json["job_info"] == {
+        "user_id": ALICE,
+        "job_id": 1,
+        "job_name": "Job Name",
+        "date": "2020",
+        "total_size": 5020,
+        "credits_spent": 2.5,
+        "email": "alice@example.com",
+        "object_uuid_names": NAMES,
+        "media_length": dict.fromkeys(NAMES, 1),
+        "failed_to_process": {"broken.png": "No image"},
+        "status": "success",
+        "status_meaning": "Job completed successfully",
+        "progress": None,
+        "finished": True,
+    }
+    assert list(response.json) == ["job_info", "results", "expires_at"]
+    assert list(response.json["results"]) == ["a.png", "b.png"]
+    for name, urls in response.json["results"].items():
+        assert urlsplit(urls["full"]).path == f"/{ALICE}/1/results/{name}.json"
+        assert urlsplit(urls["min"]).path == f"/{ALICE}/1/results/{name}.min.json"
 
 
 @pytest.mark.parametrize(("method", "path", "query"), ROUTES[1:])
@@ -496,6 +544,15 @@ def test_delete_removes_the_entry_and_every_file_and_nothing_else(
     assert left == {(ALICE, 10), (BOB, 1)}
 
 
+def test_deleting_a_job_that_is_not_there_removes_files_left_behind(
+    emulated: Aws, invoke: Invoke
+) -> None:
+    emulated.put_objects(f"{ALICE}/1/left.png")
+    assert invoke("DELETE", "/jobs/delete", {"job-id": "1"}).status == 200
+    assert emulated.versions() == []
+    assert invoke("DELETE", "/jobs/delete", {"job-id": "1"}).status == 200
+
+
 # --- Conditional requests
 
 
@@ -580,6 +637,14 @@ def test_a_wrong_method_gets_405_with_all_headers(invoke: Invoke) -> None:
     response = invoke("POST", "/jobs/list")
     assert (response.status, response.json) == (405, {"message": "Unsupported method: POST"})
     assert response.headers["Allow"] == "GET"
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "image/png", "", "x/y;charset=z"])
+def test_a_get_succeeds_with_any_content_type(
+    content_type: str, emulated: Aws, invoke: Invoke
+) -> None:
+    response = invoke("GET", "/jobs/list", headers={"Content-Type": content_type})
+    assert response.status == 200
 
 
 @pytest.mark.parametrize(
