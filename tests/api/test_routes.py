@@ -294,7 +294,7 @@ def test_pages_of_any_limit_give_every_job_once_and_end(
         emulated.put_job(ALICE, job_id, date=f"2026-{job_id // 2}")
     if not index:  # The table also lists what no index can hold.
         emulated.table.put_item(Item={"userId": ALICE, "jobId": 5})
-        emulated.put_job(ALICE, 6, date="d" * 2_000)
+    emulated.put_job(ALICE, 6, date="d" * (1_024 if index else 2_000))
     found = [page.json["jobs"] for page in pages(invoke, "/jobs/list", {"limit": limit})]
     assert sorted(job["job_id"] for jobs in found for job in jobs) == [1, 2, 3, 4, 5, 6]
     assert [len(jobs) for jobs in found[:-1]] == [limit] * ((6 - 1) // limit)
