@@ -40,7 +40,7 @@ from tests.support.commands import find
 from tests.support.running_api import EMAIL, expired_token
 
 AXE = "axe-core@4.14.1"
-WAIT_SECONDS = 30
+WAIT_SECONDS = 120
 FAILED_IN_PART, WITH_IMAGES, QUEUED = 6, 7, 10
 # What a test puts, which is deleted after it.
 NEW = 13
