@@ -72,9 +72,11 @@ def list_jobs(request: JobsRequest) -> Response:
     limit = request.number("limit") or None
     db = aws.Client("dynamodb", settings, request.seconds_left)
     items = jobs.list_jobs(db, settings, request.user_id, position, limit)
-    rows, position = paging.fill_page(items, jobs.row, paging.escaped_bytes, jobs.position, limit)
+    rows, next_position = paging.fill_page(
+        items, jobs.row, paging.escaped_bytes, jobs.position, limit
+    )
     request.log["jobs"] = len(rows)
-    next_cursor = paging.encode_cursor(position, *scope) if position else None
+    next_cursor = paging.encode_cursor(next_position, *scope) if next_position else None
     body = response.json_body(response.json_array("jobs", rows), next_cursor=next_cursor)
     etag = response.etag(body)
     return response.not_modified(etag) if request.matches(etag) else response.ok(body, etag)

@@ -112,7 +112,8 @@ def test_each_routes_first_example_is_its_whole_response_for_the_demo_jobs(
         for job_id in [job["job_id"] for job in first.get("jobs", [])] or [query["job-id"]]:
             item, _ = demo.job_data(ALICE, job_id, demo.JOBS[job_id])
             emulated.table.put_item(Item=item)
-        assert invoke(method, path, query).json == first
+        response = invoke(method, path, query)
+        assert response.json == first, f"openapi.yaml's first example has to be {response.body}"
         if name := query.get("object-uuid"):
             assert query["download-as"] == item["objectUuidNames"][name]
     # The last route's: the other routes' examples outlive it.

@@ -332,8 +332,7 @@ def find(*_):
         for owner in (module, *filter(inspect.isclass, vars(module).values())):
             for name, value in vars(owner).items():
                 if inspect.isfunction(value):
-                    file = inspect.unwrap(value).__code__.co_filename
-                    found[f"{owner.__name__}.{name}"] = file
+                    found[f"{owner.__name__}.{name}"] = value.__code__.co_filename
     ours = [name for name, file in found.items() if file.startswith(os.getcwd())]
     path = f"{os.getpid()}.json"
     with open(path + "~", "w") as file:
