@@ -193,10 +193,7 @@ def botocore_session() -> Any:
     # boto3's own session would add 20 ms to a cold start, and nothing that is used here.
     import botocore.session
 
-    session = botocore.session.get_session()
-    # No timestamp is read here, and parsing them is most of the work of a listing of uploads.
-    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
-    return session
+    return botocore.session.get_session()
 
 
 @cache
@@ -243,8 +240,9 @@ def _parse_versions(response_dict: Parsed, customized_response_dict: Parsed, **_
     # botocore has changed the status of an error, and of what is not XML in UTF-8, to 500.
     if response_dict["status_code"] == 200 and response_dict["body"]:
         # UTF-8 as for botocore, whatever the declaration says.
-        parser = ElementTree.XMLParser(encoding="utf-8")  # noqa: S314
-        for element in ElementTree.fromstring(response_dict["body"], parser):  # noqa: S314
+        parser = ElementTree.XMLParser(encoding="utf-8")  # noqa: S314  botocore's parser too
+        root = ElementTree.fromstring(response_dict["body"], parser)  # noqa: S314  the same
+        for element in root:
             # What follows "}" in a tag is its name without the namespace.
             name, value = element.tag.rpartition("}")[2], element.text or ""
             if name in ("Version", "DeleteMarker"):
