@@ -16,7 +16,7 @@ from chalicelib.request import PARAMETERS
 from dev import demo
 from tests.support import ROOT, openapi
 from tests.support.commands import find
-from tests.support.events import ALICE, ROUTES, Invoke
+from tests.support.events import ALICE, BOB, ROUTES, Invoke
 from tests.support.lambda_instance import HEADERS
 from tests.support.moto_aws import Aws
 
@@ -27,16 +27,49 @@ VALUES = [
     *("a", "-a.tar.gz", " a", "ä", "a\x7f", "a/b", "a\\b", "ä/b.png", ".", "..", "..."),
     *("x" * 255, "x" * 256, "x" * 1024, "x" * 1025, "object-urls", "object-url", "", " "),
 ]
-# The request of each example of an error that is not about a parameter's value.
-REQUESTS: dict[str, tuple[str, str, dict[str, str], dict[str, Any]]] = {
-    "none": ("GET", "/jobs/list", {}, {}),
-    "missing": ("GET", "/jobs/get", {"job-id": "1"}, {}),
-    "deleted": ("DELETE", "/jobs/delete", {"job-id": "1"}, {}),
-    "text": ("DELETE", "/jobs/delete", {}, {"headers": {"content-type": "text/plain"}}),
-    "unauthorized": ("GET", "/jobs/list", {}, {"user": None}),
-    "unavailable": ("DELETE", "/jobs/delete", {"job-id": "1"}, {"seconds_left": 1}),
-    "fault": ("GET", "/jobs/list", {}, {}),
-}
+LIST, GET, URL, DELETE = ROUTES
+
+
+def example_query(path: str) -> dict[str, Any]:
+    """The parameters' examples of a route, which work in `make run` too."""
+    [operation] = openapi.PATHS[path].values()
+    return {
+        each["name"]: each["example"]
+        for each in operation["parameters"]
+        if each["in"] == "query" and "example" in each
+    }
+
+
+def example_requests() -> dict[str, tuple[str, dict[str, Any], dict[str, Any]]]:
+    """The request of each example: its route, its query, who sends it and how.
+
+    Alice has the demo jobs, and Bob the last two.
+    """
+    of_parameters = {}
+    for name, parameter in PARAMETERS.items():
+        path = f"/jobs/{parameter.routes[0]}"
+        camel = re.sub(r"-(\w)", lambda letter: letter[1].upper(), name)
+        others = {key: value for key, value in example_query(path).items() if key != name}
+        if parameter.required:
+            of_parameters[f"{camel}Missing"] = (path, others, {})
+        bad = "." if parameter.required else ""
+        of_parameters[f"{camel}Bad"] = (path, others | {name: bad}, {})
+    return {
+        "all": (LIST, example_query(LIST), {"user": BOB}),
+        "more": (LIST, {"limit": 1}, {}),
+        "none": (LIST, {}, {"user": "nobody"}),
+        "finished": (GET, example_query(GET), {}),
+        "unfinished": (GET, {"job-id": 9}, {}),
+        "missing": (GET, {"job-id": 1}, {"user": BOB}),
+        "save": (URL, example_query(URL), {}),
+        "show": (URL, {"job-id": 6, "object-uuid": example_query(URL)["object-uuid"]}, {}),
+        "deleted": (DELETE, example_query(DELETE), {}),
+        "text": (DELETE, {}, {"headers": {"content-type": "text/plain"}}),
+        **of_parameters,
+        "unauthorized": (LIST, {}, {"user": None}),
+        "unavailable": (DELETE, {"job-id": 1}, {"seconds_left": 1}),
+        "fault": (LIST, {}, {}),
+    }
 
 
 def examples() -> Iterator[tuple[str, str, dict[str, Any], Any]]:
@@ -75,7 +108,7 @@ def test_a_parameter_is_what_the_document_says(
         said = {each["name"]: each for each in operation["parameters"] if each["in"] == "query"}
         if name not in said:
             continue
-        good = {other: each["example"] for other, each in said.items() if each.get("required")}
+        good = example_query(path)
         assert invoke(method.upper(), path, good).status != 400
         # No schema can say that a cursor comes from a response.
         for value in VALUES if name != "cursor" else [""]:
@@ -88,36 +121,37 @@ def test_a_parameter_is_what_the_document_says(
             assert taken == valid, (path, value)
 
 
-def test_an_example_of_an_error_is_what_the_app_returns(
-    invoke: Invoke, emulated: Aws, credentials: None
-) -> None:
-    said = {name: (status, value) for status, name, _, value in examples() if name in REQUESTS}
-    for name, (method, path, query, more) in REQUESTS.items():
-        if name == "fault":
-            emulated.table.delete()
-        response = invoke(method, path, query, **more)
-        assert (name, str(response.status), response.json) == (name, *said[name])
-
-
-def test_each_routes_first_example_is_its_whole_response_for_the_demo_jobs(
+def test_each_example_is_what_the_app_responds(
     invoke: Invoke, emulated: Aws, credentials: None, one_window: None
 ) -> None:
-    """The first response is that to the parameters' examples, which work in `make run` too."""
-    for path, method in ROUTES.items():
-        operation = openapi.PATHS[path][method.lower()]
-        parameters = [each for each in operation["parameters"] if each["in"] == "query"]
-        query = {each["name"]: each["example"] for each in parameters if "example" in each}
-        [content] = operation["responses"]["200"]["content"].values()
-        first = next(iter(content["examples"].values()))["value"]
-        for job_id in [job["job_id"] for job in first.get("jobs", [])] or [query["job-id"]]:
-            item, _ = demo.job_data(ALICE, job_id, demo.JOBS[job_id])
+    for user, job_ids in {ALICE: [*demo.JOBS], BOB: [12, 11]}.items():
+        for job_id in job_ids:
+            item, _ = demo.job_data(user, job_id, demo.JOBS[job_id])
             emulated.table.put_item(Item=item)
-        response = invoke(method, path, query)
-        assert response.json == first, f"openapi.yaml's first example has to be {response.body}"
-        if name := query.get("object-uuid"):
-            assert query["download-as"] == item["objectUuidNames"][name]
-    # The last route's: the other routes' examples outlive it.
-    assert query["job-id"] == demo.JOB_TO_DELETE
+    responses = {}
+    for name, (path, query, more) in example_requests().items():
+        if name == "fault":
+            emulated.table.delete()
+        response = invoke(ROUTES[path], path, query, **more)
+        body = response.json
+        if "next_cursor" in body:
+            body["next_cursor"] = "an-opaque-cursor"
+        responses[name] = (str(response.status), body)
+    if "EXAMPLES" in os.environ:
+        for name, (_, value) in responses.items():
+            openapi.write_example(name, value)
+        return
+    # The gateway's is none of the app's.
+    said = {name: (status, value) for status, name, _, value in examples() if name != "gateway"}
+    assert said == responses, "`make examples` writes them"
+
+
+def test_the_examples_of_parameters_are_of_demo_jobs() -> None:
+    item, _ = demo.job_data(ALICE, 6, demo.JOBS[6])
+    query = example_query(URL)
+    assert item["objectUuidNames"][query["object-uuid"]] == query["download-as"]
+    # The other routes' examples outlive it.
+    assert example_query(DELETE) == {"job-id": demo.JOB_TO_DELETE}
 
 
 def test_the_known_statuses_are_the_apps() -> None:

@@ -42,19 +42,6 @@ def test_openapi_yaml_has_each_parameter_that_an_error_can_name() -> None:
     assert names == [parameter_error(name).parameter for name in PARAMETERS]
 
 
-def test_openapi_yaml_has_an_example_of_each_parameters_errors() -> None:
-    [content] = openapi.DOCUMENT["components"]["responses"]["BadParameter"]["content"].values()
-    documented = [example["value"] for example in content["examples"].values()]
-    errors = []
-    for name, parameter in PARAMETERS.items():
-        missing = f"The {name} query parameter is missing"
-        errors += [parameter_error(name, missing)] if parameter.required else []
-        errors += [parameter_error(name)]
-    assert documented == [
-        {"message": str(error), "affected_query_parameter": error.parameter} for error in errors
-    ]
-
-
 @each_route
 def test_the_readme_has_the_parameters_of_each_route(route: str) -> None:
     required, optional = (

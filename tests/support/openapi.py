@@ -1,7 +1,10 @@
 """Checks real responses against openapi.yaml."""
 
 import json
+import math
+import re
 from collections.abc import Mapping
+from textwrap import indent
 from typing import Any
 
 import yaml
@@ -9,7 +12,8 @@ from openapi_schema_validator import OAS31Validator
 
 from tests.support import ROOT
 
-DOCUMENT: dict[str, Any] = yaml.load((ROOT / "openapi.yaml").read_bytes(), yaml.CSafeLoader)
+_PATH = ROOT / "openapi.yaml"
+DOCUMENT: dict[str, Any] = yaml.load(_PATH.read_bytes(), yaml.CSafeLoader)
 
 
 def check(method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
@@ -39,6 +43,15 @@ def validate(value: Any, schema: dict[str, Any]) -> None:
     validator = OAS31Validator(schema, format_checker=OAS31Validator.FORMAT_CHECKER)
     faults = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
     assert not faults, faults
+
+
+def write_example(name: str, value: Any) -> None:
+    """Write the value of an example into the document."""
+    text = _PATH.read_text("utf-8")
+    new = yaml.dump({"value": value}, allow_unicode=True, sort_keys=False, width=math.inf)
+    old = rf"(?m)^( +)({name}:\n(?:\1  summary: .*\n)?)\1  value:.*\n(?:\1   .*\n)*"
+    text = re.sub(old, lambda found: found[1] + found[2] + indent(new, found[1] + "  "), text)
+    _PATH.write_text(text, "utf-8")
 
 
 def _resolved(node: Any) -> Any:
