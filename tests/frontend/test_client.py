@@ -118,7 +118,7 @@ def test_what_has_not_changed_is_the_previous_object_itself(
 
 
 @pytest.mark.parametrize("scope", ["window", "WorkerGlobalScope"])
-def test_where_there_is_an_http_cache_no_header_is_added(
+def test_if_none_match_is_not_sent_where_there_is_an_http_cache(
     scope: str, run: Run, server: ApiProxy
 ) -> None:
     server.plan(LIST, EMPTY, EMPTY)
@@ -140,7 +140,7 @@ def test_the_base_url_may_end_in_slashes(run: Run, server: ApiProxy) -> None:
     assert server.lines() == ["GET /api/jobs/list"] * 2
 
 
-def test_what_a_url_gives_a_meaning_is_quoted(run: Run, server: ApiProxy) -> None:
+def test_parameters_are_percent_encoded(run: Run, server: ApiProxy) -> None:
     server.plan(URL, EMPTY)
     run('return api.objectUrl(1, "a&b#c.png", { downloadAs: "a+b%20.png" })')
     query = "job-id=1&object-uuid=a%26b%23c.png&download-as=a%2Bb%2520.png"
@@ -203,7 +203,7 @@ def test_a_request_is_retried_without_on_wait_too(run: Run, server: ApiProxy) ->
     assert run("return (await api.list()).jobs") == []
 
 
-def test_the_fourth_try_is_the_last(run: Run, server: ApiProxy) -> None:
+def test_a_request_is_retried_up_to_three_times(run: Run, server: ApiProxy) -> None:
     """Each try has a fresh token, and waits twice as long as the one before."""
     last = Planned(503, BUSY, REQUEST_ID)
     planned = (Planned(429), Planned(502, "<html>"), Planned(504), last, Planned(200))
@@ -235,7 +235,7 @@ def test_the_fourth_try_is_the_last(run: Run, server: ApiProxy) -> None:
     ],
     ids=["before a request", "waiting for a token", "for a response", "for a retry"],
 )
-def test_the_signal_ends_a_request_at_once(
+def test_the_signal_aborts_a_request_at_once(
     planned: Planned, id_token: str, requests: int, run: Run, server: ApiProxy
 ) -> None:
     server.plan(LIST, planned)
@@ -283,7 +283,7 @@ def test_it_does_without_what_react_native_and_browsers_of_2022_lack(
 
 
 @pytest.mark.parametrize(("options", "seconds"), [("{}", 35), ("{ timeoutSeconds: 11 }", 11)])
-def test_a_request_that_stalls_ends_and_one_that_keeps_arriving_does_not(
+def test_a_response_that_stalls_for_timeout_seconds_ends_and_a_slow_one_does_not(
     options: str, seconds: int, run: Run
 ) -> None:
     script = f"""
@@ -361,7 +361,7 @@ def test_an_error_has_what_the_response_says_and_is_not_retried(
     assert run("return outcome(api.get(1))") == error
 
 
-def test_no_response_at_all_is_an_error_too(run: Run, server: ApiProxy) -> None:
+def test_an_error_without_a_response_has_status_0(run: Run, server: ApiProxy) -> None:
     server.plan(LIST, *[Planned(cut=True)] * 4)
     error = run("return outcome(api.list({ onWait }))")
     assert (error["status"], error["cause"]) == (0, "TypeError")
@@ -501,7 +501,9 @@ def test_the_fetch_option_is_called_as_a_function(run: Run, server: ApiProxy) ->
         (None, None),
     ],
 )
-def test_a_date_is_read_in_every_browser(text: str | None, expected: str | None, run: Run) -> None:
+def test_job_date_reads_a_date_in_every_browser(
+    text: str | None, expected: str | None, run: Run
+) -> None:
     """Safari's Date takes only the form of the ECMAScript standard."""
     script = f"""
         const form = /^\\d{{4}}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d(\\.\\d{{3}})?Z$/;
@@ -518,7 +520,7 @@ def test_a_date_is_read_in_every_browser(text: str | None, expected: str | None,
     assert run(script) == expected
 
 
-def test_a_job_in_several_responses_is_put_together(run: Run, server: ApiProxy) -> None:
+def test_a_job_of_several_pages_is_put_together(run: Run, server: ApiProxy) -> None:
     parts = [
         {"job_info": {}, "results": {"a": 1}, "object_urls": {"a": "u"}, "next_cursor": "2"},
         {"job_info": {}, "results": {"b": 2}, "object_urls": {"b": "v"}},
@@ -575,7 +577,7 @@ def test_the_package_is_three_files_and_a_module_wherever_it_is(project: Path) -
     shell(f"node --no-experimental-detect-module --eval {shlex.quote(script)}", project)
 
 
-def test_the_package_has_the_documents_version() -> None:
+def test_the_package_has_the_version_of_openapi_yaml() -> None:
     package = json.loads((CLIENT / "package.json").read_text())
     assert f"\n  version: {package['version']}\n" in (ROOT / "openapi.yaml").read_text()
 
@@ -636,7 +638,7 @@ export async function use(): Promise<string> {
 """
 
 
-def test_the_types_fit_those_made_from_the_document(project: Path) -> None:
+def test_the_types_fit_those_made_from_openapi_yaml(project: Path) -> None:
     (project / "consumer.ts").write_text(CONSUMER)
     shutil.copy(ROOT / "openapi.yaml", project)
     [command] = re.findall("`(npx .+?)`", (ROOT / "docs" / "frontend.md").read_text())
