@@ -16,11 +16,10 @@ from selenium.webdriver import Chrome
 from dev.emulated_aws import create_pool, emulated_aws
 from tests.support import ROOT
 from tests.support.api_proxy import ApiProxy, Planned, api_proxy
-from tests.support.commands import documented_commands, shell, uvx
+from tests.support.commands import AWS_CLI, documented_commands, needs_aws_cli, shell, uvx
 
 RECIPES = ROOT / "client" / "recipes"
 DOCUMENT = ROOT / "docs" / "frontend.md"
-AWS_CLI = "awscli==1.46.3"
 LIST = "GET /jobs/list"
 EMPTY = Planned(200, '{"jobs": []}', {"Content-Type": "application/json"})
 TSC = (
@@ -239,7 +238,7 @@ def test_the_service_worker_stores_an_image_once_whatever_its_query(
     assert queries == [f"{image}.svg?X-Amz-Signature={n}" for image, n in ("a1", "b1", "b2")]
 
 
-@pytest.mark.skipif("CI" not in os.environ, reason="CI is not set: it downloads the AWS CLI, 25 MB")
+@needs_aws_cli
 def test_the_commands_prepare_a_pool_for_its_hosted_ui(tmp_path: Path) -> None:
     with emulated_aws(tmp_path, SERVICES="cognito-idp") as aws:
         cognito = aws.client("cognito-idp")
