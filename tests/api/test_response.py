@@ -1,14 +1,14 @@
-"""chalicelib/response.py and api.py: what is best shown without a route."""
+"""chalicelib/response.py: JSON bodies, and the responses to failures."""
 
 import json
-import logging
-import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import api, response
+from chalicelib import aws, response
+from tests.support.events import Invoke
+from tests.support.scripted_server import Scripted, scripted_server
 
 
 @given(members=st.dictionaries(st.text(), st.none() | st.integers() | st.text(), max_size=4))
@@ -21,37 +21,24 @@ def test_encoded_values_make_the_json_that_they_make_together(members: dict[str,
     assert json.loads(body) == {"a": array, "b": array, "c": members, "d": "x"}
 
 
-def test_the_log_goes_to_stdout_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    log = logging.Logger("of this test only")
-    monkeypatch.setattr(api, "LOG", log)
-    api.configure_log("ERROR")
-    api.configure_log("ERROR")
-    [handler] = log.handlers
-    assert isinstance(handler, logging.StreamHandler)
-    assert handler.stream is sys.stdout
-    assert log.level == logging.ERROR
-    assert not log.propagate
-
-
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("response", "status"),
     [
-        (
-            "GET https://h/x?X-Amz-Signature=abc failed for a@example.com: XXXX a-token",
-            "GET https://h/<removed> failed for <removed>: XXXX <removed>",
-        ),
-        ('on "https://b.s3.x.com/u/1/a%20b.png"', 'on "https://b.s3.x.com/<removed>"'),
-        ('on "http://[::1]:9000/b/u/1/a.png?uploadId=x"', 'on "http://[::1]:9000/<removed>"'),
-        (
-            "no s3:DeleteObject arn:aws:s3:::b/u/1/a.png",
-            "no s3:DeleteObject arn:aws:s3:::b/<removed>",
-        ),
-        ('File "/var/task/app.py", line 3', 'File "/var/task/app.py", line 3'),
-        ('on "https://dynamodb.x.com/"', 'on "https://dynamodb.x.com/"'),
+        (Scripted(500, "{}"), 503),
+        (Scripted(400, '{"__type": "x#ThrottlingException"}'), 503),
+        (Scripted(400, '{"__type": "x#AccessDeniedException", "message": "no"}'), 500),
+        (Scripted(400, '{"__type": "x#ResourceNotFoundException"}'), 500),
+        # A search for secrets in it must not take a time that grows with its square.
+        (Scripted(400, json.dumps({"__type": "x#Whatever", "message": "?" * 100_000})), 500),
     ],
+    ids=["fails", "throttles", "refuses", "has no table", "is verbose"],
 )
-def test_secrets_and_objects_keys_are_taken_out_of_a_text(
-    text: str, expected: str, monkeypatch: pytest.MonkeyPatch
+def test_a_broken_store_gets_a_clean_503_or_500(
+    response: Scripted, status: int, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "a-token")
-    assert api.without_secrets(text) == expected
+    aws.botocore_client.cache_clear()
+    with scripted_server(response) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", server.url)
+        for path in ("/jobs/list", "/jobs/get"):
+            assert invoke("GET", path, {"job-id": "1"}).status == status
+    aws.botocore_client.cache_clear()

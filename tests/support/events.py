@@ -26,6 +26,8 @@ ROUTES = {
     "/jobs/get-object-url": "GET",
     "/jobs/delete": "DELETE",
 }
+# What any of them needs: a route ignores the parameters of the others.
+QUERY = {"job-id": "1", "object-uuid": "a.png"}
 
 
 class Response(NamedTuple):
