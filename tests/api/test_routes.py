@@ -5,11 +5,12 @@ import hmac
 import json
 import re
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from chalicelib import aws
+from chalicelib import aws, jobs
 from chalicelib.config import Settings
 from dev.emulated_aws import BUCKET
 from tests.support.events import ALICE, BOB, QUERY, ROUTES, Invoke, Response
@@ -21,7 +22,7 @@ BAD_CURSOR = {
 }
 each_route = pytest.mark.parametrize("path", ROUTES)
 each_etag = pytest.mark.parametrize("path", ["/jobs/list", "/jobs/get"])
-pytestmark = pytest.mark.usefixtures("credentials", "one_window")
+pytestmark = pytest.mark.usefixtures("one_window")
 
 
 def pages(invoke: Invoke, path: str, query: dict[str, Any]) -> list[Response]:
@@ -63,7 +64,7 @@ def test_the_list_is_the_callers_newest_first(emulated: Aws, invoke: Invoke) -> 
 
 
 @pytest.mark.parametrize("index", ["byDate", ""])
-@pytest.mark.parametrize("limit", [1, 2, 3, 5, 6, 7, 1000])
+@pytest.mark.parametrize("limit", [1, 2, 5, 6, 1000])
 def test_pages_of_any_limit_give_every_job_once_and_end(
     limit: int,
     index: str,
@@ -84,20 +85,13 @@ def test_pages_of_any_limit_give_every_job_once_and_end(
     assert [len(jobs) for jobs in found[:-1]] == [limit] * ((6 - 1) // limit)
 
 
-def test_a_limit_is_a_limit_of_what_is_read(
-    emulated: Aws, invoke: Invoke, settings: Settings
+def test_a_limit_also_limits_what_is_read(
+    emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    emulated.put_job(ALICE, 1)
-    requests: list[dict[str, Any]] = []
-    client = aws.botocore_client(settings, "dynamodb", aws.FIRST_READ_SECONDS["dynamodb"])
-    client.meta.events.register(
-        "provide-client-params.dynamodb.Query", lambda params, **_: requests.append(params)
-    )
-    try:
-        assert invoke("GET", "/jobs/list", {"limit": "5"}).status == 200
-    finally:
-        aws.botocore_client.cache_clear()
-    assert [request["Limit"] for request in requests] == [6]
+    recorder = Mock(wraps=jobs.list_jobs)
+    monkeypatch.setattr(jobs, "list_jobs", recorder)
+    assert invoke("GET", "/jobs/list", {"limit": "5"}).status == 200
+    assert recorder.call_args.args[-1] == 5
 
 
 def test_a_cursor_is_good_for_its_caller_and_route_only(emulated: Aws, invoke: Invoke) -> None:
@@ -312,15 +306,12 @@ def test_delete_removes_the_entry_and_every_file_and_nothing_else(
 ) -> None:
     for user, job_id in ((ALICE, 1), (ALICE, 10), (BOB, 1)):
         emulated.put_job(user, job_id)
-        emulated.put_objects(f"{user}/{job_id}/a.png", f"{user}/{job_id}/results/a.png.json")
+        emulated.put_objects(f"{user}/{job_id}/a.png")
+    emulated.put_objects(f"{ALICE}/1/results/a.png.json")
     emulated.s3.create_multipart_upload(Bucket=BUCKET, Key=f"{ALICE}/1/b.png")
     response = invoke("DELETE", "/jobs/delete", {"job-id": "1"})
     assert (response.status, response.json) == (200, {"message": "Ok"})
-    assert {key.rpartition("/")[0] for key in emulated.versions()} == {
-        f"{user}/{job_id}{more}"
-        for user, job_id in ((ALICE, 10), (BOB, 1))
-        for more in ("", "/results")
-    }
+    assert emulated.versions() == [f"{ALICE}/10/a.png", f"{BOB}/1/a.png"]
     assert emulated.uploads() == []
     left = {(item["userId"], item["jobId"]) for item in emulated.table.scan()["Items"]}
     assert left == {(ALICE, 10), (BOB, 1)}
