@@ -18,21 +18,19 @@ from tests.support import ROOT
 from tests.support.events import ALICE
 from tests.support.moto_aws import Aws
 
-Rows = list[dict[str, Any]]
-
 
 def list_jobs(
     db: Any, settings: Settings, after: list[str] | None = None, limit: int | None = None
-) -> tuple[Rows, list[str] | None]:
+) -> tuple[list[dict[str, Any]], list[str] | None]:
     items = jobs.list_jobs(db, settings, ALICE, after, limit)
     rows, position = paging.fill_page(items, jobs.row, paging.escaped_bytes, jobs.position, limit)
     return [json.loads(row) for row in rows], position
 
 
-def test_an_item_may_lack_everything_but_its_key_and_date(
+def test_a_job_without_a_date_or_anything_but_its_key_is_shown_but_not_listed_by_date(
     db: Any, emulated: Aws, settings: Settings
 ) -> None:
-    emulated.put_job(ALICE, 1, date="2020")
+    emulated.table.put_item(Item={"userId": ALICE, "jobId": 1})
     recorder = Mock(wraps=db)
     info = jobs.job_info(jobs.get_job(recorder, settings, ALICE, 1))
     # A job that has just been deleted or finished is not returned as it was.
@@ -41,7 +39,7 @@ def test_an_item_may_lack_everything_but_its_key_and_date(
         "user_id": ALICE,
         "job_id": 1,
         "job_name": None,
-        "date": "2020",
+        "date": None,
         "total_size": 0,
         "credits_spent": 0,
         "email": None,
@@ -53,6 +51,9 @@ def test_an_item_may_lack_everything_but_its_key_and_date(
         "progress": None,
         "finished": False,
     }
+    assert list_jobs(db, settings) == ([], None)
+    [row], _ = list_jobs(db, settings._replace(job_list_index=""))
+    assert row == {name: info[name] for name in row}
 
 
 def test_the_list_is_newest_first_by_date_through_the_index_and_by_id_from_the_table(

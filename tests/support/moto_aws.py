@@ -35,11 +35,7 @@ class Aws(NamedTuple):
         for key in keys:
             self.s3.put_object(Bucket=BUCKET, Key=key, Body=b"content")
 
-    def versions(self, prefix: str = "") -> list[str]:
+    def versions(self) -> list[str]:
         """The keys of all versions and delete markers."""
-        page = self.s3.list_object_versions(Bucket=BUCKET, Prefix=prefix)
+        page = self.s3.list_object_versions(Bucket=BUCKET)
         return sorted(v["Key"] for v in page.get("Versions", []) + page.get("DeleteMarkers", []))
-
-    def uploads(self) -> list[str]:
-        page = self.s3.list_multipart_uploads(Bucket=BUCKET)
-        return [upload["Key"] for upload in page.get("Uploads", [])]
