@@ -139,7 +139,7 @@ def test_a_5xx_is_logged_with_its_cause_but_without_secrets(
         ('on "https://dynamodb.x.com/"', 'on "https://dynamodb.x.com/"'),
     ],
 )
-def test_secrets_and_objects_keys_are_taken_out_of_a_text(
+def test_secrets_and_objects_keys_are_taken_out_of_a_logged_text(
     text: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "a-token")

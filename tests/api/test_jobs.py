@@ -255,6 +255,6 @@ TEXTS = st.builds(lambda text: {"S": text}, st.text())
         },
     )
 )
-def test_a_row_written_as_text_says_what_the_whole_job_says(item: dict[str, Any]) -> None:
+def test_a_job_in_the_list_says_what_the_whole_job_says(item: dict[str, Any]) -> None:
     row, whole = jobs.row(item), jobs.job_info(item)
     assert row == response.encode({name: whole[name] for name in json.loads(row)})

@@ -10,7 +10,7 @@ from tests.support.scripted_server import Scripted, scripted_server
 
 
 @pytest.mark.parametrize("members", [{}, {"x": 1}, {"x": None, "ü": '"é'}, {"x": 1, "y": 2, "": 3}])
-def test_encoded_values_make_the_json_that_they_make_together(members: dict[str, object]) -> None:
+def test_a_body_of_encoded_members_is_the_json_of_their_values(members: dict[str, object]) -> None:
     values = [response.encode(value) for value in members.values()]
     pairs = [response.encode(name) + f":{response.encode(members[name])}" for name in members]
     arrays = response.json_array("a", values) + response.json_array("b", values)

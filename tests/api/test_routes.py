@@ -65,7 +65,7 @@ def test_the_list_is_the_callers_newest_first(emulated: Aws, invoke: Invoke) -> 
 
 @pytest.mark.parametrize("index", ["byDate", ""])
 @pytest.mark.parametrize("limit", [1, 2, 5, 6, 1000])
-def test_pages_of_any_limit_give_every_job_once_and_end(
+def test_pages_of_any_limit_give_every_job_once_and_the_last_has_no_cursor(
     limit: int,
     index: str,
     emulated: Aws,
@@ -286,7 +286,7 @@ def test_an_object_url_is_composed_without_a_request_to_aws(
 
 
 @each_route
-def test_lambdas_default_timeout_is_enough(
+def test_lambdas_default_timeout_of_3_seconds_is_enough(
     path: str,
     emulated: Aws,
     invoke: Invoke,
@@ -330,7 +330,7 @@ def test_deleting_a_job_that_is_not_there_removes_files_left_behind(
 
 
 @each_etag
-def test_a_matching_tag_gets_304_without_a_body(path: str, emulated: Aws, invoke: Invoke) -> None:
+def test_a_matching_etag_gets_304_without_a_body(path: str, emulated: Aws, invoke: Invoke) -> None:
     emulated.put_finished_job()
     etag = invoke(ROUTES[path], path, QUERY).headers["ETag"]
     assert re.fullmatch(r'"[0-9a-f]{32}"', etag)
@@ -342,13 +342,13 @@ def test_a_matching_tag_gets_304_without_a_body(path: str, emulated: Aws, invoke
         assert invoke(ROUTES[path], path, QUERY, headers={"If-None-Match": header}).status == 200
 
 
-def test_a_missing_job_is_404_even_to_a_star(emulated: Aws, invoke: Invoke) -> None:
+def test_a_missing_job_is_404_even_if_any_etag_matches(emulated: Aws, invoke: Invoke) -> None:
     response = invoke("GET", "/jobs/get", {"job-id": "1"}, headers={"If-None-Match": "*"})
     assert response.status == 404
 
 
 @each_etag
-def test_a_tag_changes_with_the_item(path: str, emulated: Aws, invoke: Invoke) -> None:
+def test_an_etag_changes_with_the_item(path: str, emulated: Aws, invoke: Invoke) -> None:
     emulated.put_finished_job()
     etag = invoke(ROUTES[path], path, QUERY).headers["ETag"]
     emulated.put_finished_job(status="failed")
@@ -357,7 +357,7 @@ def test_a_tag_changes_with_the_item(path: str, emulated: Aws, invoke: Invoke) -
     assert response.headers["ETag"] != etag
 
 
-def test_a_lists_tag_changes_when_more_jobs_follow(emulated: Aws, invoke: Invoke) -> None:
+def test_a_lists_etag_changes_when_more_jobs_follow(emulated: Aws, invoke: Invoke) -> None:
     emulated.put_job(ALICE, 2, date="2026-02")
     etag = invoke("GET", "/jobs/list", {"limit": "1"}).headers["ETag"]
     emulated.put_job(ALICE, 1, date="2026-01")
@@ -365,7 +365,7 @@ def test_a_lists_tag_changes_when_more_jobs_follow(emulated: Aws, invoke: Invoke
     assert (response.status, "next_cursor" in response.json) == (200, True)
 
 
-def test_a_jobs_tag_changes_with_the_page(
+def test_a_jobs_etag_changes_with_the_page(
     emulated: Aws, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulated.put_finished_job(failedToProcess={})
@@ -375,7 +375,7 @@ def test_a_jobs_tag_changes_with_the_page(
 
 
 @pytest.mark.parametrize("changed", ["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "settings", "now"])
-def test_a_jobs_tag_and_urls_stay_for_a_window_unless_what_signs_them_changes(
+def test_a_jobs_etag_and_urls_stay_for_a_window_unless_what_signs_them_changes(
     changed: str,
     emulated: Aws,
     invoke: Invoke,
