@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.request import PARAMETERS, parameter_error
 from tests.support import ROOT, openapi
-from tests.support.events import ALICE, BOB, QUERY, ROUTES, Invoke, id_token_claims
+from tests.support.events import ALICE, BOB, QUERY, ROUTES, Invoke, id_token_claims, refused
 from tests.support.moto_aws import Aws
 
 TYPES = (ROOT / "client" / "api.d.ts").read_text("utf-8")
@@ -56,11 +56,6 @@ def test_a_user_id_may_hold_a_colon_a_dash_and_an_underscore(emulated: Aws, invo
 
 
 # --- Parameters
-
-
-def refused(parameter: str, message: str = "") -> dict[str, str]:
-    error = parameter_error(parameter, message)
-    return {"message": str(error), "affected_query_parameter": error.parameter}
 
 
 # Each parameter of each route.

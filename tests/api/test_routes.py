@@ -13,13 +13,9 @@ import pytest
 from chalicelib import aws, jobs
 from chalicelib.config import Settings
 from dev.emulated_aws import BUCKET
-from tests.support.events import ALICE, BOB, QUERY, ROUTES, Invoke, Response
+from tests.support.events import ALICE, BOB, QUERY, ROUTES, Invoke, Response, refused
 from tests.support.moto_aws import NAMES, Aws
 
-BAD_CURSOR = {
-    "message": "cursor must be the next_cursor of a response to the same request",
-    "affected_query_parameter": "cursor: string",
-}
 each_route = pytest.mark.parametrize("path", ROUTES)
 each_etag = pytest.mark.parametrize("path", ["/jobs/list", "/jobs/get"])
 pytestmark = pytest.mark.usefixtures("one_window")
@@ -105,7 +101,7 @@ def test_a_cursor_is_good_for_its_caller_and_route_only(emulated: Aws, invoke: I
         ("/jobs/get", {"job-id": "1"}, BOB),
     ):
         response = invoke("GET", path, query | {"cursor": cursor}, user=user)
-        assert (response.status, response.json) == (400, BAD_CURSOR)
+        assert (response.status, response.json) == (400, refused("cursor"))
     assert invoke("GET", "/jobs/list", {"cursor": cursor}).status == 200
 
 
@@ -132,7 +128,7 @@ def test_a_forged_cursor_gets_400_although_its_tag_is_right(
     tag = hmac.digest(scope, encoded, "sha256")[:16]
     cursor = base64.urlsafe_b64encode(tag + encoded).decode().rstrip("=")
     response = invoke("GET", f"/jobs/{route}", {"cursor": cursor, "job-id": "1"})
-    assert (response.status, response.json) == (400, BAD_CURSOR)
+    assert (response.status, response.json) == (400, refused("cursor"))
 
 
 def test_a_list_that_would_outgrow_lambdas_response_ends_early_and_goes_on(
@@ -189,10 +185,7 @@ def test_another_users_job_is_like_a_missing_one(path: str, emulated: Aws, invok
     bodies = [re.sub(rf"(?<={ALICE}/)\d|(?<=Signature=)\w+", "", a.body) for a in (theirs, missing)]
     assert bodies[0] == bodies[1]
     if path == "/jobs/get":
-        expected = {
-            "message": "The job does not exist",
-            "affected_query_parameter": "job-id: number",
-        }
+        expected = refused("job-id", "The job does not exist")
         assert (theirs.status, theirs.json) == (404, expected)
     assert emulated.versions() == [f"{BOB}/1/a.png"]
     assert emulated.table.scan()["Count"] == 1
@@ -273,11 +266,10 @@ def test_an_object_url_is_composed_without_a_request_to_aws(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chalicelib.aws.botocore_client", None)
-    query = {"job-id": "7", "object-uuid": "a.png"}
-    response = invoke("GET", "/jobs/get-object-url", query)
+    response = invoke("GET", "/jobs/get-object-url", QUERY)
     url = urlsplit(response.json["url"])
     assert (url.scheme, url.netloc) == ("https", f"{BUCKET}.s3.eu-central-1.amazonaws.com")
-    assert url.path == f"/{ALICE}/7/a.png"
+    assert url.path == f"/{ALICE}/1/a.png"
     assert parse_qs(url.query)["X-Amz-Expires"] == ["3900"]
     assert "response-content-disposition" not in url.query
 
@@ -287,10 +279,7 @@ def test_an_object_url_is_composed_without_a_request_to_aws(
 
 @each_route
 def test_lambdas_default_timeout_of_3_seconds_is_enough(
-    path: str,
-    emulated: Aws,
-    invoke: Invoke,
-    settings: Settings,
+    path: str, emulated: Aws, invoke: Invoke, settings: Settings
 ) -> None:
     """It is 3 s, of which the start has taken half a second."""
     for service in aws.FIRST_READ_SECONDS:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from chalicelib.request import parameter_error
 from dev.emulated_aws import BUCKET, INDEX, REGION, TABLE
 
 ENVIRON = {
@@ -91,6 +92,12 @@ def lambda_event(
         "stageVariables": None,
         "body": None,
     }
+
+
+def refused(parameter: str, message: str = "") -> dict[str, str]:
+    """The body of an error about a parameter: that it is not valid, if there is no message."""
+    error = parameter_error(parameter, message)
+    return {"message": str(error), "affected_query_parameter": error.parameter}
 
 
 Invoke = Callable[..., Response]
