@@ -180,7 +180,7 @@ def test_unknown_parameters_and_those_of_other_routes_are_ignored(
     path: str, emulated: Aws, invoke: Invoke
 ) -> None:
     emulated.put_job(ALICE, 1)
-    more: dict[str, Any] = {"unknown": ["1", "2"], "user_id": BOB, "": ["x"]}
+    more: dict[str, Any] = {"unknown": ["1", "2"], "user_id": BOB, "download_as": "", "": ["x"]}
     for name in PARAMETERS.keys() - parameters(path):
         more[name] = ["", "x"]
     assert invoke(ROUTES[path], path, QUERY | more).status == 200
