@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from boto3.dynamodb.types import TypeSerializer
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -191,15 +191,29 @@ def test_whole_numbers_are_integers_and_others_are_not(stored: str, number: floa
     assert type(info["credits_spent"]) is type(number)
 
 
-def test_a_map_has_values_of_its_one_type_whatever_is_stored() -> None:
-    texts, numbers = {"text": "x", "empty text": ""}, {"whole": 7, "fraction": 0.5}
-    others = {"flag": True, "null": None, "list": ["x"], "map": {"S": "x", "N": 7}, "set": {"x"}}
-    stored = [*texts, *numbers, *others]
-    item = TypeSerializer().serialize(texts | {"whole": 7, "fraction": Decimal("0.5")} | others)
+# Values as DynamoDB holds them, beyond what the contract names.
+VALUES = st.recursive(
+    st.builds(lambda text: {"S": text}, st.text())
+    | st.builds(lambda number: {"N": str(number)}, st.integers(-(10**30), 10**30))
+    | st.builds(lambda flag: {"BOOL": flag}, st.booleans())
+    | st.just({"NULL": True}),
+    lambda inner: (
+        st.builds(lambda items: {"L": items}, st.lists(inner, max_size=3))
+        | st.builds(lambda items: {"M": items}, st.dictionaries(st.text(), inner, max_size=3))
+    ),
+    max_leaves=10,
+)
+
+
+@given(attributes=st.dictionaries(st.text(), VALUES, max_size=5))
+def test_a_map_has_values_of_its_one_type_whatever_is_stored(attributes: dict[str, Any]) -> None:
+    stored = TypeDeserializer().deserialize({"M": attributes})
     names = ("objectUuidNames", "mediaLength", "failedToProcess")
-    info = jobs.job_info(dict.fromkeys(names, item))
+    info = jobs.job_info({name: {"M": attributes} for name in names})
+    texts = {name: value for name, value in stored.items() if isinstance(value, str)}
     assert info["object_uuid_names"] == {name: texts.get(name, name) for name in stored}
     assert info["failed_to_process"] == {name: texts.get(name, "") for name in stored}
+    numbers = {name: value for name, value in stored.items() if isinstance(value, Decimal)}
     assert info["media_length"] == numbers
 
 
