@@ -140,7 +140,7 @@ def test_a_stack_sets_all_that_the_app_reads_and_by_default_to_its_defaults() ->
     assert load_settings(ENVIRON | defaults) == load_settings(ENVIRON)
 
 
-def test_the_function_ends_before_the_gateway_gives_up() -> None:
+def test_the_functions_timeout_is_below_that_of_api_gateway() -> None:
     timeout = properties("APIHandler")["Timeout"]
     # API Gateway waits 29 s ("Amazon API Gateway quotas"), an instance's start included.
     assert timeout <= 29 - 2
