@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from chalicelib import aws, deletion
 from dev.emulated_aws import BUCKET, TABLE, EmulatedAws, create_bucket, create_table, emulated_aws
 from tests.support.events import ALICE, BOB, ENVIRON, Response, lambda_event
 from tests.support.faulty_network import Fault, FaultyNetwork, faulty_network
-from tests.support.lambda_instance import FULL, SOAK, Instance, handle, lambda_instance
+from tests.support.lambda_instance import FULL, SOAK, handle, lambda_instance
 
 # The least number of faults that a run must have injected, to be worth its name.
 LEAST_FAULTS = 3_000 if SOAK else 200 if FULL else 60
@@ -243,10 +244,12 @@ def test_a_file_never_outlives_its_entry_wherever_the_lambda_dies(
         put_job(world)
         had = world.job()
         world.network.plan(*[None] * killed, Fault.STALL)
-        with lambda_instance(DELETE) as instance:
-            if not is_held(world, instance):
-                break
-            instance.kill()
+        instance = lambda_instance(DELETE)
+        held = is_held(world, lambda: not instance.is_alive())  # noqa: B023  it is called at once
+        instance.kill()
+        instance.join()
+        if not held:
+            break
         has = world.job()
         if has.versions or has.uploads:
             assert has.entry, f"files outlived their entry: {has}"
@@ -254,15 +257,16 @@ def test_a_file_never_outlives_its_entry_wherever_the_lambda_dies(
         world.network.plan()
         assert handle(app, DELETE).status == 200
         assert world.job() == NOTHING
+    assert instance.exitcode == 0
     assert world.job() == NOTHING
     assert killed >= 8
     assert world.neighbours() == before
 
 
-def is_held(world: World, instance: Instance) -> bool:
-    """Wait until a request of the instance stalls; False where it has responded before."""
+def is_held(world: World, has_ended: Callable[[], bool]) -> bool:
+    """Wait until a request of a delete stalls; False where the delete has ended before."""
     while not world.network.stalled.wait(0.005):
-        if instance.has_responded():
+        if has_ended():
             return False
     return True
 
@@ -298,19 +302,21 @@ def test_no_delete_fails_in_a_race_and_the_next_one_leaves_nothing(
     for held in itertools.count():
         put_job(world)
         world.network.plan(*[None] * held, Fault.STALL)
-        with lambda_instance(DELETE) as instance:
-            if not is_held(world, instance):
+        with ThreadPoolExecutor(1) as pool:
+            delete = pool.submit(handle, app, DELETE)
+            if not is_held(world, delete.done):
                 break
             assert handle(app, LIST).status == 200
             assert handle(app, GET).status in (200, 404)
             somebody(app, world)
             world.network.released.set()
-            assert instance.response().status == 200
+            assert delete.result().status == 200
         world.network.plan()
         if somebody is not writes_to_it:
             assert world.job() == NOTHING
         assert handle(app, DELETE).status == 200
         assert world.job() == NOTHING
         assert handle(app, GET).status == 404
+    assert delete.result().status == 200
     assert held >= 8
     assert world.neighbours() == before
