@@ -72,10 +72,7 @@ def test_an_instance_that_answers_for_long_does_not_grow(
     # The test runner keeps every log line, and coverage a tracer for every thread that ever was.
     monkeypatch.setattr(api.LOG, "disabled", True)
     monkeypatch.setattr(threading, "_trace_hook", None)
-    with (
-        scripted_server(DYNAMODB) as dynamodb,
-        strict_s3() as s3,
-    ):
+    with scripted_server(DYNAMODB) as dynamodb, strict_s3() as s3:
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3.url)
         aws.botocore_client.cache_clear()

@@ -6,7 +6,7 @@ import select
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from enum import Enum, auto
 
 from tests.support.servers import Handler, serving
@@ -120,14 +120,11 @@ def faulty_network(upstream_port: int) -> Iterator[FaultyNetwork]:
 
         def forward(self, body: bytes) -> tuple[int, bytes]:
             path = re.sub(r"\?(versions|uploads)\b", rf"\g<0>&{PAGE}", self.path)
-            upstream = http.client.HTTPConnection("127.0.0.1", upstream_port)
-            try:
-                headers = dict(self.headers.items()) | {"Content-Length": str(len(body))}
+            headers = dict(self.headers.items()) | {"Content-Length": str(len(body))}
+            with closing(http.client.HTTPConnection("127.0.0.1", upstream_port)) as upstream:
                 upstream.request(self.command, path, body, headers)
                 response = upstream.getresponse()
                 return response.status, response.read()
-            finally:
-                upstream.close()
 
     with serving(Faulty) as url:
         network = FaultyNetwork(url)
