@@ -35,6 +35,16 @@ def end(message: str) -> NoReturn:
     sys.exit(2)
 
 
+def show(*lines: str) -> None:
+    """Print at once, also into a pipe. If nobody reads that any more, it is as if Ctrl-C came."""
+    try:
+        print(*lines, sep="\n", flush=True)
+    except BrokenPipeError:
+        # For what is printed from now on, and for Python, which writes the rest when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        signal.raise_signal(signal.SIGINT)
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 that nothing listens on now."""
     while True:

@@ -23,7 +23,7 @@ from dev.emulated_aws import (
     ignore_shell,
 )
 from dev.page_server import REFERENCE, page_server
-from dev.processes import Process, check_free, child, wait_for
+from dev.processes import Process, check_free, child, show, wait_for
 
 STOPPED_BY = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
@@ -42,7 +42,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="jobs-") as folder:
             serve(port, Path(folder))
     except KeyboardInterrupt:
-        print("\nStopped.")
+        show("\nStopped.")
 
 
 def end(*_: object) -> None:
@@ -117,11 +117,6 @@ def local_api(
     environ = {"PATH": os.environ["PATH"], **api_environ(aws, pool_arn), **settings}
     options = json.dumps({"port": port})
     return child([sys.executable, "-m", "dev.server", options], environ, log)
-
-
-def show(*lines: str) -> None:
-    """Print at once, also into a pipe."""
-    print(*lines, sep="\n", flush=True)
 
 
 if __name__ == "__main__":

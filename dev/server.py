@@ -24,7 +24,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from chalicelib.errors import ConfigError
-from dev.processes import check_free, end
+from dev.processes import check_free, end, show
 
 ROOT = Path(__file__).parent.parent
 # What is packaged, and what the app loads on this machine: glob finds no dotfiles.
@@ -54,7 +54,7 @@ def serve(port: int, host: str = "127.0.0.1", stage: str = "dev", autoreload: bo
     server = make_server(host, port, load(stage), threaded=True, request_handler=Handler, fd=fd)
     if fd:
         os.close(fd)  # The server has duplicated it.
-    print(*lines or [f"Serving on http://{host}:{port}"], sep="\n", flush=True)
+    show(*lines or [f"Serving on http://{host}:{port}"])
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     while not autoreload:
@@ -62,7 +62,7 @@ def serve(port: int, host: str = "127.0.0.1", stage: str = "dev", autoreload: bo
     while os.getppid() == parent:
         time.sleep(POLL_SECONDS)
         if changed := changes(files):
-            print(f"Restarting local dev server: {', '.join(changed)} changed.", flush=True)
+            show(f"Restarting local dev server: {', '.join(changed)} changed.")
             server.socket.set_inheritable(True)
             os.environ[SOCKET] = str(server.fileno())
             # The same process with new code: the emulated AWS, a child of it, keeps its data.

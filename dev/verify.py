@@ -24,7 +24,7 @@ from chalicelib.errors import ConfigError
 from dev import demo, run
 from dev.checks import ALICES, BOBS, CHECKS, SECONDS, Case, FailedError, Stack, User
 from dev.emulated_aws import Pool, create_user, log_in
-from dev.processes import end
+from dev.processes import end, show
 
 CONFIG = Config(connect_timeout=10, read_timeout=SECONDS, retries={"total_max_attempts": 3})
 
@@ -44,7 +44,7 @@ def main() -> None:
     except (BotoCoreError, ValueError) as error:
         reason = reasons(error).rstrip(".")
         end(f"{reason}. Check AWS_PROFILE and the region: make verify REGION=eu-central-1")
-    run.show(f"{len(CHECKS) - failed} of {len(CHECKS)} checks passed. The users are removed.")
+    show(f"{len(CHECKS) - failed} of {len(CHECKS)} checks passed. The users are removed.")
     sys.exit(bool(failed))
 
 
@@ -95,7 +95,7 @@ def verify(stack: Stack) -> int:
     """Make two users, and print a line for each check; how many have failed."""
     # A request that Ctrl-C cuts off could still make something, after all has been removed.
     signal.pthread_sigmask(signal.SIG_BLOCK, run.STOPPED_BY)
-    run.show("Making two temporary users with jobs and files ...")
+    show("Making two temporary users with jobs and files ...")
     with temporary_users(stack) as case:
         return sum(not passes(case, number, name) for number, name in enumerate(CHECKS))
 
@@ -136,9 +136,9 @@ def passes(case: Case, number: int, name: str) -> bool:
     except Exception as error:
         # Anything that a wrong response can lead to.
         kind = "" if isinstance(error, FailedError) else f"{type(error).__name__}: "
-        run.show(f"{clear}FAILED {name}: {kind}{' '.join(str(error).split())}")
+        show(f"{clear}FAILED {name}: {kind}{' '.join(str(error).split())}")
         return False
-    run.show(f"{clear}ok     {name}")
+    show(f"{clear}ok     {name}")
     return True
 
 

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -160,6 +161,16 @@ def test_ctrl_c_in_a_terminal_removes_all_that_was_made(moment: str, stack: Depl
     if moment == "ok     ":
         assert b"\r\033[Kok     " in seen
         assert b"[............]" in seen
+    assert stack.everything() == before
+
+
+def test_verify_removes_all_that_was_made_when_nobody_reads_its_output(stack: Deployed) -> None:
+    before = stack.everything()
+    verify_command = f"make --silent verify {shlex.join(environment(sys.prefix))} | head -1"
+    done = subprocess.run(verify_command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "Making two temporary users with jobs and files ...\n"
+    _, stopped, _ = done.stderr.splitlines()
+    assert stopped == "Stopped. The temporary users and their data are removed."
     assert stack.everything() == before
 
 
