@@ -15,10 +15,10 @@ import urllib3
 
 from chalicelib.errors import ConfigError
 from dev import checks
-from dev.checks import CHECKS, Case, FailedError, Stack
+from dev.checks import ALICES, BOBS, CHECKS, Case, FailedError, Stack
 from dev.emulated_aws import BUCKET, TABLE, Pool
 from dev.package import ROOT
-from dev.verify import reasons, remove_user, temporary_users
+from dev.verify import put_job, reasons, remove_user, temporary_users
 from tests.support.running_api import Running
 from tests.support.servers import Handler, serving
 
@@ -39,71 +39,53 @@ class Exchange:
 Fault = Callable[[Exchange], None]
 
 
-@dataclass
-class Broken:
-    """What an API with a fault does to a request before, to its response, and in AWS after it."""
+def fault(change: Callable[..., None]) -> Callable[..., Fault]:
+    """Makes a fault of the arguments.
 
-    before: Fault = lambda _: None
-    after: Fault = lambda _: None
+    An API with a fault changes the request (the status is 0) and then the response.
+    """
+    return lambda *arguments: lambda exchange: change(exchange, *arguments)
 
 
-def token(accepted: Callable[[Exchange], bool]) -> Broken:
+@fault
+def token(exchange: Exchange, accepted: Callable[[Exchange], bool]) -> None:
     """A token that should be refused is accepted."""
-
-    def after(exchange: Exchange) -> None:
-        if exchange.status == 401 and accepted(exchange):
-            exchange.status = 200
-
-    return Broken(after=after)
+    if exchange.status == 401 and accepted(exchange):
+        exchange.status = 200
 
 
-def header(status: int, name: str, value: str = "") -> Broken:
+@fault
+def header(exchange: Exchange, status: int, name: str, value: str = "") -> None:
     """Responses of this status have no such header, or another value in it."""
-
-    def after(exchange: Exchange) -> None:
-        if exchange.status == status:
-            exchange.headers.pop(name)
-            exchange.headers |= {name: value} if value else {}
-
-    return Broken(after=after)
+    if exchange.status == status:
+        exchange.headers.pop(name)
+        exchange.headers |= {name: value} if value else {}
 
 
-def body(pattern: bytes, by: bytes) -> Broken:
+@fault
+def body(exchange: Exchange, pattern: bytes, by: bytes) -> None:
     """The bodies have another text."""
-
-    def after(exchange: Exchange) -> None:
-        exchange.body = re.sub(pattern, by, exchange.body)
-
-    return Broken(after=after)
+    exchange.body = re.sub(pattern, by, exchange.body)
 
 
-def path(pattern: str, by: str) -> Broken:
+@fault
+def path(exchange: Exchange, pattern: str, by: str) -> None:
     """The API takes the request for another one."""
-
-    def before(exchange: Exchange) -> None:
-        exchange.path = re.sub(pattern, by, exchange.path)
-
-    return Broken(before=before)
+    exchange.path = re.sub(pattern, by, exchange.path)
 
 
-def status(right: int, wrong: int) -> Broken:
+@fault
+def status(exchange: Exchange, right: int, wrong: int) -> None:
     """Another status, and an empty object as the body."""
-
-    def after(exchange: Exchange) -> None:
-        if exchange.status == right:
-            exchange.status, exchange.body = wrong, b"{}"
-
-    return Broken(after=after)
+    if exchange.status == right:
+        exchange.status, exchange.body = wrong, b"{}"
 
 
-def taken_for(user: str, pattern: str) -> Broken:
+@fault
+def taken_for(exchange: Exchange, user: str, pattern: str) -> None:
     """The API takes these requests, by method and path, for those of the case's user."""
-
-    def before(exchange: Exchange) -> None:
-        if re.search(pattern, f"{exchange.method} {exchange.path}"):
-            exchange.token = getattr(exchange.case, user).tokens["IdToken"]
-
-    return Broken(before=before)
+    if re.search(pattern, f"{exchange.method} {exchange.path}"):
+        exchange.token = getattr(exchange.case, user).tokens["IdToken"]
 
 
 def leave_upload(exchange: Exchange) -> None:
@@ -173,14 +155,13 @@ FAULTS = [
     (checks.other_users, taken_for("bob", "object-uuid"), "the file is hidden: False"),
     (checks.delete, taken_for("bob", "DELETE"), "versions left: "),
 ]
-# On users of their own, since they change what is there.
 DESTRUCTIVE_FAULTS = [
     (checks.other_users, taken_for("bob", "DELETE .*job-id=2"), "Bob's files: "),
     (checks.delete, status(200, 503), "the response: (503, {})"),
-    (checks.delete, Broken(after=leave_upload), "uploads left: 1"),
-    (checks.delete, Broken(after=leave_delete_marker), "versions left: 1"),
-    (checks.delete, Broken(after=leave_entry), "jobs left: [1, 10"),
-    (checks.delete, Broken(after=delete_without_slash), "job 10's files: (0, "),
+    (checks.delete, leave_upload, "uploads left: 1"),
+    (checks.delete, leave_delete_marker, "versions left: 1"),
+    (checks.delete, leave_entry, "jobs left: [1, 10"),
+    (checks.delete, delete_without_slash, "job 10's files: (0, "),
 ]
 
 
@@ -202,20 +183,31 @@ def stack(running: Running) -> Stack:
 def case(stack: Stack) -> Iterator[Case]:
     with temporary_users(stack) as case:
         yield case
+    assert stack.job_ids(case.alice.id) == stack.versions(f"{case.alice.id}/") == []
+    assert stack.uploads(f"{case.alice.id}/") == []
 
 
-def expect_failure(check: Callable[[Case], None], broken: Broken, message: str, case: Case) -> None:
+@pytest.fixture
+def restored(case: Case) -> Iterator[Case]:
+    """For a test that changes what is there."""
+    yield case
+    for user, jobs in ((case.alice, ALICES), (case.bob, BOBS)):
+        for job_id, job in jobs.items():
+            put_job(case.stack, user.id, job_id, job)
+
+
+def expect_failure(check: Callable[[Case], None], broken: Fault, message: str, case: Case) -> None:
     class Proxy(Handler):
         def respond(self) -> None:
             sent = dict(self.headers.items())
             exchange = Exchange(case, self.command, self.path, sent.pop("Authorization", ""))
-            broken.before(exchange)
+            broken(exchange)
             url = case.stack.url + exchange.path
             sent |= {"Authorization": exchange.token} if exchange.token else {}
             got = urllib3.request(exchange.method, url, headers=sent, retries=False)
             kept = {k: v for k, v in got.headers.items() if k not in ("Content-Length", "Date")}
             exchange.status, exchange.headers, exchange.body = got.status, kept, got.data
-            broken.after(exchange)
+            broken(exchange)
             self.send(exchange.status, exchange.body, exchange.headers)
 
     with serving(Proxy) as url, pytest.raises(FailedError, match=re.escape(message)):
@@ -224,19 +216,16 @@ def expect_failure(check: Callable[[Case], None], broken: Broken, message: str, 
 
 @pytest.mark.parametrize(("check", "broken", "message"), FAULTS)
 def test_a_check_fails_for_its_fault(
-    check: Callable[[Case], None], broken: Broken, message: str, case: Case
+    check: Callable[[Case], None], broken: Fault, message: str, case: Case
 ) -> None:
     expect_failure(check, broken, message, case)
 
 
 @pytest.mark.parametrize(("check", "broken", "message"), DESTRUCTIVE_FAULTS)
 def test_a_check_fails_for_what_is_wrongly_deleted_or_left(
-    check: Callable[[Case], None], broken: Broken, message: str, stack: Stack
+    check: Callable[[Case], None], broken: Fault, message: str, restored: Case
 ) -> None:
-    with temporary_users(stack) as case:
-        expect_failure(check, broken, message, case)
-    assert stack.job_ids(case.alice.id) == stack.versions(f"{case.alice.id}/") == []
-    assert stack.uploads(f"{case.alice.id}/") == []
+    expect_failure(check, broken, message, restored)
 
 
 def test_it_says_what_failed_and_whose_data_it_could_not_remove(
