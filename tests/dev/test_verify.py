@@ -1,5 +1,6 @@
 """The checks of `make verify` on an API with a fault each. tests/stack has the command itself."""
 
+import os
 import re
 import signal
 import subprocess
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import PIPE
+from unittest.mock import patch
 
 import jwt
 import pytest
@@ -16,9 +18,10 @@ import urllib3
 from chalicelib.errors import ConfigError
 from dev import checks
 from dev.checks import ALICES, BOBS, CHECKS, Case, FailedError, Stack
-from dev.emulated_aws import BUCKET, TABLE, Pool
+from dev.emulated_aws import BUCKET, NO_CONFIGURATION, TABLE, Pool
 from dev.package import ROOT
-from dev.verify import put_job, reasons, remove_user, temporary_users
+from dev.run import STOPPED_BY
+from dev.verify import main, put_job, reasons, remove_user, temporary_users
 from tests.support.running_api import Running
 from tests.support.servers import Handler, serving
 
@@ -265,17 +268,18 @@ def test_every_check_has_a_fault() -> None:
     ],
     ids=["region", "credentials", "endpoint"],
 )
-def test_it_says_in_a_line_what_is_missing(environ: dict[str, str], message: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "dev.verify"],
-        cwd=ROOT,
-        env={"AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nonexistent", **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    [line] = done.stderr.splitlines()
+def test_it_says_in_a_line_what_is_missing(
+    environ: dict[str, str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handlers = {number: signal.getsignal(number) for number in STOPPED_BY}
+    shell = patch.dict(os.environ, NO_CONFIGURATION | environ, clear=True)
+    with shell, pytest.raises(SystemExit) as ended:
+        main()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    output, errors = capsys.readouterr()
+    assert (ended.value.code, output) == (2, "")
+    [line] = errors.splitlines()
     assert message in line
     assert line.endswith("the region: make verify REGION=eu-central-1")
 
