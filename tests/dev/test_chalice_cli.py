@@ -125,6 +125,7 @@ MISTAKES = [
     Mistake("make package", "Stage prod does not exist.", files={CONFIG: '{"stages": {}}'}),
     Mistake("make package", f"{CONFIG} cannot be read: Expecting", files={CONFIG: "{"}),
     Mistake("make package", "build cannot be written: File exists.", files={"build": ""}),
+    Mistake("make package", f"{TEMPLATE} is not valid YAML: while", files={TEMPLATE: "{a: 1"}),
     Mistake("local --no-autoreload --stage nosuch", NO_STAGE),
     Mistake("deploy --stage nosuch", NO_STAGE),
     Mistake(f"{PACKAGE} nope.yaml out", "nope.yaml cannot be read: No such file or directory."),
@@ -202,10 +203,9 @@ def test_chalice_deploy_says_in_one_line_why_aws_refuses(
     assert "(ExpiredToken) when calling the GetCallerIdentity" in line
 
 
-@pytest.mark.parametrize("module", ["dev.package", "dev.run"])
-def test_a_template_that_is_no_yaml_ends_a_command_in_one_line(copy: Path, module: str) -> None:
-    (copy / "resources.yaml").write_text("Resources: {\n")
-    command = [sys.executable, "-E", "-m", module]
+def test_a_template_that_is_no_yaml_ends_make_run_in_one_line(copy: Path) -> None:
+    (copy / TEMPLATE).write_text("Resources: {\n")
+    command = [sys.executable, "-E", "-m", "dev.run"]
     ended = subprocess.run(command, cwd=copy, stderr=subprocess.PIPE, text=True)
     assert ended.returncode == 1
     assert re.fullmatch("resources.yaml is not valid YAML: .+ line 2.+\n", ended.stderr)

@@ -21,7 +21,7 @@ import urllib3
 
 from dev.emulated_aws import PASSWORD
 from dev.processes import free_port
-from dev.run import chosen_port
+from dev.run import chosen_port, serve
 from tests.support import ROOT, openapi
 from tests.support.commands import documented_commands, environment
 from tests.support.processes import (
@@ -210,31 +210,25 @@ def test_a_bad_value_in_the_shell_ends_it_in_one_line() -> None:
 
 
 def test_a_taken_port_is_named_with_the_way_to_choose_another() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        started = time.monotonic()
-        process = start(port)
-        output, _ = process.communicate(timeout=20)
-    assert process.returncode == 1
-    assert output == f"Port {port} is taken. Choose another one: make run PORT={port + 10}\n"
-    assert time.monotonic() - started < 10
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit) as ended:
+        chosen_port(str(port := taken.getsockname()[1]))
+    assert ended.value.code == (
+        f"Port {port} is taken. Choose another one: make run PORT={port + 10}"
+    )
 
 
-def test_a_port_that_is_taken_meanwhile_is_named_too() -> None:
+def test_a_port_that_is_taken_meanwhile_is_named_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     port = free_port()
-    process = start(port)
-    assert process.stdout is not None
-    process.stdout.readline()
     # Listens, and answers every GET by 501.
     with HTTPServer(("127.0.0.1", port), BaseHTTPRequestHandler) as other:
         threading.Thread(target=other.serve_forever, daemon=True).start()
-        output, _ = process.communicate(timeout=60)
+        with pytest.raises(SystemExit) as ended:
+            serve(port, tmp_path)
         other.shutdown()
-    assert process.returncode == 1
-    assert output.endswith(f" Choose another one: make run PORT={port + 10}\n")
-    assert "ready: " not in output
+    assert str(ended.value.code).endswith(f" Choose another one: make run PORT={port + 10}")
+    assert "ready: " not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("port", ["abc", "0", "-1", "65534", "8000 "])
