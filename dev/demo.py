@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import shlex
-import shutil
 import struct
 import tempfile
 import uuid
@@ -71,10 +70,9 @@ def start(url: str) -> list[str]:
 
     Sets the environment of the API for it, and returns the lines to print when the API is ready.
     """
-    folder = Path(tempfile.mkdtemp(prefix="jobs-"))
     running = ExitStack()
     atexit.register(running.close)
-    running.callback(shutil.rmtree, folder, ignore_errors=True)
+    folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="jobs-")))
     aws = running.enter_context(emulated_aws(folder, remove=True))
     assert aws.process.stdin is not None
     os.set_inheritable(aws.process.stdin.fileno(), True)

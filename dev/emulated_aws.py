@@ -156,12 +156,12 @@ def api_environ(aws: EmulatedAws, pool_arn: str) -> dict[str, str]:
     }
 
 
-def create_table(dynamodb: Any, table: str = TABLE) -> None:
+def create_table(dynamodb: Any) -> None:
     """The table of jobs, with its index by date."""
     names = ("AttributeDefinitions", "BillingMode", "KeySchema", "LocalSecondaryIndexes")
     # Without protection and backups: the emulated table may go at any time.
     settings = {name: properties("JobRequestsTable")[name] for name in names}
-    dynamodb.create_table(TableName=table, **settings)
+    dynamodb.create_table(TableName=TABLE, **settings)
 
 
 def create_bucket(s3: Any, bucket: str = BUCKET) -> None:

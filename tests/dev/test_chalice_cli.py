@@ -1,6 +1,5 @@
 """Chalice's own commands, in a fresh copy of the project."""
 
-import errno
 import json
 import os
 import re
@@ -272,11 +271,6 @@ def test_chalice_local_serves_demo_data_and_keeps_them_when_it_reloads(demo: Dev
     assert children(demo.process.pid) == started
 
 
-def is_free(port: int) -> bool:
-    with socket.socket() as tried:
-        return tried.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
-
-
 @pytest.mark.parametrize(
     ("option", "sent"),
     [
@@ -297,8 +291,6 @@ def test_it_ends_with_all_that_it_started_and_without_a_traceback(
     folder = running.token.parent
     wait_until(lambda: not any(map(is_alive, started)) and not folder.exists())
     assert running.lines[1:] == running.curls
-    # A process counts as ended while its last thread still has the port.
-    wait_until(lambda: is_free(running.port))
 
 
 def test_a_mistake_in_the_code_is_logged_with_its_place_until_it_is_mended(demo: DevServer) -> None:
