@@ -15,13 +15,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import urllib3
 
 from dev.emulated_aws import PASSWORD
 from dev.processes import free_port
-from dev.run import chosen_port, serve
+from dev.run import chosen_port, main, serve
 from tests.support import ROOT, openapi
 from tests.support.commands import documented_commands, environment
 from tests.support.processes import (
@@ -36,17 +37,6 @@ from tests.support.processes import (
 
 PROGRAM = [sys.executable, "-E", "-m", "dev.run"]
 RUN, _, README_CURL = documented_commands(ROOT / "README.md")[:3]
-
-
-def start(port: int, **variables: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        PROGRAM,
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "PORT": str(port)} | HOSTILE | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +140,14 @@ def test_only_its_user_can_read_what_it_writes_and_nothing_is_left(tmp_path: Pat
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_all_while_it_starts(sent: signal.Signals) -> None:
-    process = start(free_port())
+    process = subprocess.Popen(
+        PROGRAM,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **HOSTILE, "PORT": str(free_port())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     wait_until(lambda: children(process.pid) != [])
     started = children(process.pid)
     process.send_signal(sent)
@@ -202,9 +199,9 @@ def test_make_makes_an_environment_again_that_cannot_be_used(
 
 
 def test_a_bad_value_in_the_shell_ends_it_in_one_line() -> None:
-    output, _ = (process := start(free_port(), LOG_LEVEL="loud")).communicate(timeout=20)
-    assert process.returncode == 1
-    assert re.fullmatch("LOG_LEVEL is 'loud'. It must be .*\n", output)
+    shell = patch.dict(os.environ, PORT=str(free_port()), LOG_LEVEL="loud")
+    with shell, pytest.raises(SystemExit, match=r"^LOG_LEVEL is 'loud'. It must be .*\Z"):
+        main()
 
 
 def test_a_taken_port_is_named_with_the_way_to_choose_another() -> None:
