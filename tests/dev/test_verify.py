@@ -273,10 +273,12 @@ def test_it_says_in_a_line_what_is_missing(
 ) -> None:
     handlers = {number: signal.getsignal(number) for number in STOPPED_BY}
     shell = patch.dict(os.environ, NO_CONFIGURATION | environ, clear=True)
-    with shell, pytest.raises(SystemExit) as ended:
-        main()
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    try:
+        with shell, pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     output, errors = capsys.readouterr()
     assert (ended.value.code, output) == (2, "")
     [line] = errors.splitlines()
