@@ -36,9 +36,9 @@ if SOAK:
 
 # The files that take longest, first: so no process works on one while the others are done.
 LONGEST = (
-    *("test_deploy", "test_recipes", "test_operator", "test_page", "test_deployed", "test_faults"),
-    *("test_hostile", "test_chalice_cli", "test_deletion", "test_run", "test_client"),
-    *("test_routes", "test_load", "test_verify"),
+    *("test_deploy", "test_recipes", "test_operator", "test_page", "test_page_job"),
+    *("test_deployed", "test_faults", "test_hostile", "test_chalice_cli", "test_deletion"),
+    *("test_page_list", "test_run", "test_client", "test_routes", "test_load", "test_verify"),
 )
 
 
