@@ -10,27 +10,16 @@ from selenium.webdriver import Keys
 from dev import demo
 from dev.emulated_aws import BUCKET
 from tests.support.api_proxy import Planned
-from tests.support.page import (
-    FAILED_IN_PART,
-    GET,
-    JOB,
-    JOBS,
-    LIST,
-    LIST_ROUTE,
-    NEW,
-    QUEUED,
-    URL,
-    WITH_IMAGES,
-    Browser,
-    Site,
-)
+from tests.support.page import FAILED_IN_PART, JOBS, NEW, QUEUED, WITH_IMAGES, Browser, Site
+
+GET = "GET /jobs/get"
 
 
 def test_one_request_shows_a_job_with_all_its_images(site: Site, browser: Browser) -> None:
     browser.visit()
-    browser.see(f"{LIST} a", "Grüße aus Köln")
+    browser.see("#list a", "Grüße aus Köln")
     site.proxy.plan(GET)
-    browser.press(f"{LIST} a", "Grüße aus Köln")
+    browser.press("#list a", "Grüße aus Köln")
     browser.see("#files h2", "3 files")
     browser.wait(lambda: browser.image_widths() == [160, 160, 160])
     assert site.proxy.lines("GET") == [f"{GET}?job-id={WITH_IMAGES}&include=object-urls"]
@@ -43,19 +32,17 @@ def test_one_request_shows_a_job_with_all_its_images(site: Site, browser: Browse
 def test_a_job_in_progress_is_followed_until_it_is_finished(
     site: Site, fast_browser: Browser
 ) -> None:
-    browser, files = fast_browser, ["only.png"]
-    poll_seconds = 0.5
+    browser, files, poll_seconds = fast_browser, ["only.png"], 0.5
     site.put_job(demo.Job("processing_40%", "In progress", files))
     browser.visit()
-    browser.see(f"{LIST} .badge", "40% done")
+    browser.see("#list .badge", "40% done")
     site.put_job(demo.Job("processing_60%", "In progress", files))
-    browser.see(f"{LIST} .badge", "60% done")
-    browser.press(f"{LIST} a", "In progress")
-    bar = browser.see(f"{JOB} progress")
+    browser.see("#list .badge", "60% done")
+    browser.press("#list a", "In progress")
+    bar = browser.see("#job progress")
     assert (bar.accessible_name, bar.get_attribute("value")) == ("Progress", "60")
-    first = len(site.statuses(GET))
     site.put_job(demo.Job("processing_80%", "In progress", files))
-    browser.wait(lambda: browser.see(f"{JOB} progress").get_attribute("value") == "80")
+    browser.wait(lambda: browser.see("#job progress").get_attribute("value") == "80")
     # In a tab that is not seen nothing is requested.
     page = browser.driver.current_window_handle
     browser.driver.switch_to.new_window("tab")
@@ -69,10 +56,9 @@ def test_a_job_in_progress_is_followed_until_it_is_finished(
     assert site.statuses(GET)[-1] == 304
     site.put_job(demo.Job("success", "In progress", files))
     browser.see("#status", "Job completed successfully.")
-    browser.see(f"{JOB} .result")
-    assert browser.seen(f"{JOB} progress") == []
+    browser.see("#job .result")
+    assert browser.seen("#job progress") == []
     finished = len(site.statuses(GET))
-    assert finished > first
     time.sleep(2 * poll_seconds)
     assert len(site.statuses(GET)) == finished
 
@@ -82,34 +68,27 @@ def test_a_job_is_followed_after_another_try_too(site: Site, fast_browser: Brows
     site.put_job(demo.Job("processing_40%", "In progress", []))
     site.proxy.plan(GET, Planned(500, '{"message": "It went wrong."}'))
     browser.visit(f"#/jobs/{NEW}")
-    browser.press(f"{JOB} .problem button", "Try again")
-    browser.see(f"{JOB} .badge", "40% done")
+    browser.press("#job .problem button", "Try again")
+    browser.see("#job .badge", "40% done")
     site.put_job(demo.Job("processing_60%", "In progress", []))
-    browser.see(f"{JOB} .badge", "60% done")
+    browser.see("#job .badge", "60% done")
 
 
-def test_a_job_that_is_not_there_and_an_empty_list_say_what_to_do(
-    site: Site, browser: Browser
-) -> None:
+def test_a_job_that_is_not_there_says_so_and_leads_back(browser: Browser) -> None:
     browser.visit("#/jobs/99")
-    browser.see(f"{JOB} h1", "Job 99")
-    browser.see(f"{JOB} .blank", "This job is not there")
+    browser.see("#job h1", "Job 99")
+    browser.see("#job .blank", "This job is not there")
     assert browser.wait(browser.focused) == "Job 99"
     assert browser.driver.title == "Job 99 · Jobs"
-    assert browser.seen(f"{JOB} .danger") == browser.seen(".problem") == []
-    site.proxy.plan(LIST_ROUTE, Planned(200, '{"jobs": []}', {"ETag": '"none"'}))
-    browser.press(f"{JOB} .back")
-    browser.see(f"{LIST} .blank", "No jobs yet")
-    browser.press(f"{LIST} .refresh")
-    browser.see(f"{LIST} a", "Old scans")
-    browser.type("#search", "no such name")
-    browser.see(f"{LIST} .blank", "No job matches.")
+    assert browser.seen("#job .danger") == browser.seen(".problem") == []
+    browser.press("#job .back")
+    browser.see("#list a", "Old scans")
 
 
 def test_a_jobs_link_and_id_are_copied(site: Site, browser: Browser) -> None:
     browser.visit(f"#/jobs/{QUEUED}")
     for button, text in (("link", browser.driver.current_url), ("id", str(QUEUED))):
-        browser.press(f"{JOB} .copy-{button}")
+        browser.press(f"#job .copy-{button}")
         browser.see("#status", "Copied.")
         permission = {"name": "clipboard-read"}
         settings = {"permission": permission, "setting": "granted", "origin": site.url}
@@ -121,15 +100,13 @@ def test_a_jobs_link_and_id_are_copied(site: Site, browser: Browser) -> None:
 def test_a_job_is_deleted_only_when_confirmed(site: Site, browser: Browser) -> None:
     site.put_job(JOBS[WITH_IMAGES]._replace(name="To be deleted"))
     browser.visit(f"#/jobs/{NEW}")
-    browser.press(f"{JOB} .danger")
-    browser.see(
-        "dialog", "“To be deleted”, its 3 files and all results will be deleted permanently."
-    )
+    browser.press("#job .danger")
+    browser.see("dialog", "“To be deleted”, its 3 files and all results will be deleted")
     assert browser.focused() == "Cancel"
     browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
     browser.wait(lambda: not browser.seen("dialog"))
     assert browser.focused() == "Delete …"
-    browser.press(f"{JOB} .danger")
+    browser.press("#job .danger")
     browser.press("dialog .confirm")
     browser.see("#status", "“To be deleted” is deleted.")
     assert browser.wait(browser.job_ids)[0] == "Job 12"
@@ -137,7 +114,7 @@ def test_a_job_is_deleted_only_when_confirmed(site: Site, browser: Browser) -> N
     prefix = f"{site.alice}/{NEW}/"
     assert "Contents" not in site.aws.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=prefix)
     site.put_job(demo.Job("queued", "To be deleted", []))
-    browser.press(f"{LIST} .refresh")
+    browser.press("#list .refresh")
     browser.press("[aria-label='Delete To be deleted']")
     browser.see("dialog", "“To be deleted”, its files and all results")
     browser.press("dialog .confirm")
@@ -149,7 +126,7 @@ def test_a_delete_that_gets_503_is_retried_in_time(site: Site, fast_browser: Bro
     browser = fast_browser
     site.put_job(demo.Job("queued", "Busy", []))
     browser.visit(f"#/jobs/{NEW}")
-    browser.press(f"{JOB} .danger")
+    browser.press("#job .danger")
     busy = Planned(503, '{"message": "The service is busy."}', {"Retry-After": "10"})
     site.proxy.plan("DELETE /jobs/delete", busy)
     browser.press("dialog .confirm")
@@ -168,14 +145,14 @@ def test_a_file_is_saved_under_its_original_name(site: Site, browser: Browser) -
     for name in names:
         browser.press(f"[aria-label='Download {name}']")
         assert browser.saved(name.replace("/", "_")).startswith(b"\x89PNG")
-    browser.see(JOB)
+    browser.see("#job")
 
 
 def test_a_download_arrives_long_after_the_click(site: Site, browser: Browser) -> None:
     browser.visit(f"#/jobs/{WITH_IMAGES}")
     (browser.downloads / "garden.png").unlink(missing_ok=True)
     # Five seconds after it, a browser no longer takes what happens for the user's will.
-    site.proxy.plan(URL, Planned(seconds=5.5))
+    site.proxy.plan("GET /jobs/get-object-url", Planned(seconds=5.5))
     browser.press("[aria-label='Download garden.png']")
     browser.see("#status", "“garden.png” is being downloaded.")
     browser.saved("garden.png")
@@ -200,22 +177,22 @@ def test_what_fails_is_said_where_the_user_acted(site: Site, browser: Browser) -
     key = f"{site.alice}/{NEW}/{demo.object_uuid(NEW, 'gone.png')}"
     site.aws.client("s3").delete_object(Bucket=BUCKET, Key=key)
     browser.visit(f"#/jobs/{NEW}")
-    browser.see(f"{JOB} .cards .preview span", "PNG")
+    browser.see("#job .cards .preview span", "PNG")
     browser.press("[aria-label='Download gone.png']")
-    browser.see(f"{JOB} .cards .problem", "This file does not exist.")
+    browser.see("#job .cards .problem", "This file does not exist.")
     failed = Planned(500, '{"message": "It went wrong."}', {"X-Request-Id": "number-one"})
-    site.proxy.plan(URL, failed)
+    site.proxy.plan("GET /jobs/get-object-url", failed)
     browser.press("[aria-label='Download there.txt']")
-    browser.see(f"{JOB} .rows .problem", "It went wrong.\nRequest id: number-one")
-    browser.press(f"{JOB} .rows .problem button", "Try again")
+    browser.see("#job .rows .problem", "It went wrong.\nRequest id: number-one")
+    browser.press("#job .rows .problem button", "Try again")
     assert browser.saved("there.txt") == b"no image"
-    assert browser.seen(f"{JOB} .rows .problem") == []
+    assert browser.seen("#job .rows .problem") == []
     assert browser.focused() == "Open"
     site.proxy.plan(GET, failed)
-    browser.press(f"{JOB} .refresh")
-    browser.see(f"{JOB} > .problem", "number-one")
-    browser.press(f"{JOB} > .problem button")
-    browser.wait(lambda: not browser.seen(f"{JOB} > .problem"))
+    browser.press("#job .refresh")
+    browser.see("#job > .problem", "number-one")
+    browser.press("#job > .problem button")
+    browser.wait(lambda: not browser.seen("#job > .problem"))
 
 
 def get(site: Site, job_id: int) -> Any:
@@ -234,8 +211,8 @@ def test_what_its_credentials_outlived_is_renewed(site: Site, browser: Browser) 
     expired = "<Error><Code>ExpiredToken</Code></Error>"
     site.proxy.plan("GET /ended", Planned(400, expired), Planned(403, expired))
     browser.visit(f"#/jobs/{FAILED_IN_PART}")
-    browser.wait(lambda: len(browser.seen(f"{JOB} .chips")) == 2)
-    assert browser.seen(f"{JOB} .problem") == []
+    browser.wait(lambda: len(browser.seen("#job .chips")) == 2)
+    assert browser.seen("#job .problem") == []
 
     # An image whose URL has ended is shown by a new one, without a click.
     body["object_urls"] = {name: f"{url}0" for name, url in body["object_urls"].items()}
@@ -246,24 +223,23 @@ def test_what_its_credentials_outlived_is_renewed(site: Site, browser: Browser) 
     assert len(site.proxy.lines(GET)) == 2
 
 
-def test_a_thousand_images_load_as_they_come_into_view(site: Site, browser: Browser) -> None:
+def test_images_load_as_they_come_into_view(site: Site, browser: Browser) -> None:
     body = get(site, WITH_IMAGES)
-    uuids = [f"{number:04}.png" for number in range(1000)]
+    uuids = [f"{number:03}.png" for number in range(200)]
     body["job_info"]["object_uuid_names"] = {uuid: uuid for uuid in uuids}
     body["object_urls"] = {uuid: f"{site.url}/icon.svg?n={uuid}" for uuid in uuids}
     body["results"] = {}
     site.proxy.plan(GET, Planned(200, json.dumps(body), {"ETag": '"images"'}))
     browser.visit(f"#/jobs/{WITH_IMAGES}")
-    browser.see("#files h2", "1,000 files")
+    browser.see("#files h2", "200 files")
     entries = "performance.getEntriesByType('resource')"
     loaded = f"return {entries}.filter((each) => each.name.includes('?n=')).length"
     browser.wait(lambda: browser.run(loaded) > 0)
     assert browser.run(loaded) < 60
     cards = "return document.querySelectorAll('.cards > li').length"
-    assert browser.run(cards) < 1000
+    assert browser.run(cards) == 60
     scroll = "scrollTo(0, document.body.scrollHeight);"
-    browser.wait(lambda: browser.run(scroll + cards) == 1000)
-    assert browser.run(loaded) < 1000
+    browser.wait(lambda: browser.run(scroll + cards) == 200)
 
 
 def test_results_are_read_and_failures_have_their_reason(site: Site, browser: Browser) -> None:
@@ -273,16 +249,16 @@ def test_results_are_read_and_failures_have_their_reason(site: Site, browser: Br
     body = json.dumps({"labels": shares, "width": 1600})
     site.aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
     browser.visit(f"#/jobs/{NEW}")
-    browser.wait(lambda: len(browser.seen(f"{JOB} .result")) == 2)
-    row = browser.see(f"{JOB} .rows li")
+    browser.wait(lambda: len(browser.seen("#job .result")) == 2)
+    row = browser.see("#job .rows li")
     assert row.text.startswith(f"CR2\nraw.cr2\nNot processed: {demo.FAILURE}")
-    browser.wait(lambda: [li.text for li in browser.seen(f"{JOB} .chips li")] == ["sky", "house"])
-    readable = browser.see(f"{JOB} .readable", "width")
+    browser.wait(lambda: [li.text for li in browser.seen("#job .chips li")] == ["sky", "house"])
+    readable = browser.see("#job .readable", "width")
     assert readable.text.split("\n") == ["labels", "sky", "93%", "width", "1,600"]
-    meters = browser.seen(f"{JOB} meter")
+    meters = browser.seen("#job meter")
     assert sorted(str(each.get_attribute("value")) for each in meters) == ["0.87", "0.93"]
-    browser.press(f"{JOB} summary", "JSON")
-    result = browser.see(f"{JOB} pre", "labels")
+    browser.press("#job summary", "JSON")
+    result = browser.see("#job pre", "labels")
     assert json.loads(result.text) == {"labels": ["sky", "house"], "sharpness": 0.87}
     assert "\n" in result.text
     names = [each.accessible_name for each in browser.seen(".result a, summary")]
@@ -297,7 +273,7 @@ def test_a_result_that_is_not_json_says_so(site: Site, browser: Browser) -> None
     key = f"{site.alice}/{NEW}/results/{demo.object_uuid(NEW, 'broken.png')}.min.json"
     site.aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"<html>")
     browser.visit(f"#/jobs/{NEW}")
-    browser.see(f"{JOB} .cards .problem", "This result is not valid JSON.")
+    browser.see("#job .cards .problem", "This result is not valid JSON.")
 
 
 def test_a_job_of_more_results_than_one_response_holds_is_shown_whole(
@@ -312,8 +288,8 @@ def test_a_job_of_more_results_than_one_response_holds_is_shown_whole(
     browser.see("#files h2", "8,000 files")
     assert site.statuses(GET)[before:] == [200, 200]
     browser.see("#files .more", "60 of 8,000 files …")
-    assert len(browser.seen(f"{JOB} .result")) == 60
+    assert len(browser.seen("#job .result")) == 60
     browser.run("scrollTo(0, document.body.scrollHeight)")
-    browser.wait(lambda: len(browser.seen(f"{JOB} .result")) > 60)
-    browser.press(f"{JOB} .refresh")
+    browser.wait(lambda: len(browser.seen("#job .result")) > 60)
+    browser.press("#job .refresh")
     browser.see("#status", "Nothing has changed.")

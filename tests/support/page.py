@@ -32,8 +32,6 @@ JOBS = {
     QUEUED: demo.Job("queued", "Waiting", ["waiting.png"]),
     12: demo.Job("archived_by_hand", "Old scans", ["old.png"]),
 }
-LOGIN, LIST, JOB = "#log-in", "#list", "#job"
-LIST_ROUTE, GET, URL = "GET /jobs/list", "GET /jobs/get", "GET /jobs/get-object-url"
 
 T = TypeVar("T")
 
@@ -61,13 +59,12 @@ class Site(NamedTuple):
         return [line["status"] for line in map(json.loads, lines) if line["route"] == route]
 
 
-class Browser:
+class Browser(NamedTuple):
     """Chromium as a user has it: everything waits until it is there."""
 
-    def __init__(self, driver: Chrome, site: Site, downloads: Path) -> None:
-        self.driver = driver
-        self.site = site
-        self.downloads = downloads
+    driver: Chrome
+    site: Site
+    downloads: Path
 
     def visit(self, view: str = "", token: str | None = None) -> None:
         """Open a view of the page, as Alice if no token is given; with an empty one, logged out."""
