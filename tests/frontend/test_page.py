@@ -175,9 +175,7 @@ def test_the_reference_sends_requests_as_the_demo_user(site: Site, browser: Brow
     assert "Holiday, failed in part" in body
 
 
-def test_every_view_is_free_of_barriers_and_fits(
-    site: Site, browser: Browser, tmp_path: Path
-) -> None:
+def test_every_view_is_accessible_and_fits(site: Site, browser: Browser, tmp_path: Path) -> None:
     shell(f"{find('npm', 'npm')} install --silent --no-audit --no-fund {AXE}", tmp_path)
     axe = (tmp_path / "node_modules" / "axe-core" / "axe.min.js").read_text()
     browser.visit(token="")

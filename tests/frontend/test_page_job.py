@@ -172,7 +172,7 @@ def test_a_file_opens_in_a_tab_of_its_own(site: Site, browser: Browser) -> None:
     driver.switch_to.window(here)
 
 
-def test_what_fails_is_said_where_the_user_acted(site: Site, browser: Browser) -> None:
+def test_an_error_is_shown_where_the_user_acted(site: Site, browser: Browser) -> None:
     site.put_job(demo.Job("queued", "Emptied", ["gone.png", "there.txt"]))
     key = f"{site.alice}/{NEW}/{demo.object_uuid(NEW, 'gone.png')}"
     site.aws.client("s3").delete_object(Bucket=BUCKET, Key=key)
@@ -202,7 +202,7 @@ def get(site: Site, job_id: int) -> Any:
     return urllib3.request("GET", job, headers=headers).json()
 
 
-def test_what_its_credentials_outlived_is_renewed(site: Site, browser: Browser) -> None:
+def test_urls_that_have_expired_are_renewed(site: Site, browser: Browser) -> None:
     """The first response has URLs that have ended, as S3 tells it in two ways."""
     body = get(site, FAILED_IN_PART)
     ended = f"{site.proxy.url}/ended"
@@ -276,9 +276,7 @@ def test_a_result_that_is_not_json_says_so(site: Site, browser: Browser) -> None
     browser.see("#job .cards .problem", "This result is not valid JSON.")
 
 
-def test_a_job_of_more_results_than_one_response_holds_is_shown_whole(
-    site: Site, browser: Browser
-) -> None:
+def test_a_job_of_several_responses_is_shown_whole(site: Site, browser: Browser) -> None:
     # The files that are shown first have their results in the last response.
     names = {f"f{number:04}": f"part {8000 - number}" for number in range(8000)}
     item = {"userId": site.alice, "jobId": NEW, "objectUuidNames": names, "status": "success"}

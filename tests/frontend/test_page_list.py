@@ -123,7 +123,7 @@ def test_a_name_without_spaces_fits_every_width(site: Site, browser: Browser) ->
             assert max(heights, default=0) - min(heights, default=0) <= 1
 
 
-def test_what_no_writer_should_have_stored_is_shown_as_text(site: Site, browser: Browser) -> None:
+def test_markup_and_missing_values_are_shown_as_text(site: Site, browser: Browser) -> None:
     odd: dict[str, Any] = {"job_id": 1, "job_name": 5, "date": None, "total_size": -1}
     odd |= {"credits_spent": None, "progress": None, "finished": False}
     odd |= {"status": None, "status_meaning": "Unknown status"}
