@@ -45,7 +45,7 @@ def example_requests() -> dict[str, tuple[str, dict[str, Any], dict[str, Any]]]:
 
     Alice has the demo jobs, and Bob the last two.
     """
-    of_parameters = {}
+    of_parameters: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {}
     for name, parameter in PARAMETERS.items():
         path = f"/jobs/{parameter.routes[0]}"
         camel = re.sub(r"-(\w)", lambda letter: letter[1].upper(), name)
