@@ -31,14 +31,16 @@ from tests.support.running_api import running as running
 
 # Here, before any test module: boto3, urllib and child processes read the environment.
 ignore_shell()
+os.environ |= ENVIRON
 if SOAK:
     os.environ["PYTEST_TIMEOUT"] = "0"
 
 # The files that take longest, first: so no process works on one while the others are done.
 LONGEST = (
-    *("test_deploy", "test_recipes", "test_operator", "test_page", "test_page_job"),
-    *("test_deployed", "test_faults", "test_hostile", "test_chalice_cli", "test_deletion"),
-    *("test_page_list", "test_run", "test_client", "test_routes", "test_load", "test_verify"),
+    *("test_deploy", "test_recipes", "test_operator", "test_deployed", "test_page"),
+    *("test_page_job", "test_faults", "test_chalice_cli", "test_run", "test_deletion"),
+    *("test_hostile", "test_client", "test_page_list", "test_routes", "test_verify"),
+    *("test_aws", "test_load"),
 )
 
 
@@ -56,12 +58,8 @@ def settings() -> Settings:
 
 
 @pytest.fixture(scope="session")
-def app() -> Iterator[Chalice]:
-    with pytest.MonkeyPatch.context() as environ:
-        for name, value in ENVIRON.items():
-            environ.setenv(name, value)
-        module = importlib.import_module("app")
-        yield module.app
+def app() -> Any:
+    return importlib.import_module("app").app
 
 
 @pytest.fixture
@@ -130,12 +128,6 @@ def emulated(_moto: Aws) -> Iterator[Aws]:
 
 
 @pytest.fixture
-def db(emulated: Aws, settings: Settings, credentials: None) -> Any:
+def db(emulated: Aws, settings: Settings) -> Any:
     """The API's own DynamoDB, on moto."""
     return aws.Client("dynamodb", settings, lambda: 29)
-
-
-@pytest.fixture
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, ENVIRON[name])

@@ -37,7 +37,7 @@ def error(status: int, code: str, message: str = "") -> Scripted:
 
 
 @pytest.fixture
-def connect(settings: Settings, monkeypatch: pytest.MonkeyPatch, credentials: None) -> Connect:
+def connect(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Connect:
     def connect(
         url: str,
         seconds_left: Callable[[], float] = lambda: 29,
@@ -282,9 +282,7 @@ def test_the_first_requests_share_a_client_also_if_they_are_sent_at_once(connect
         assert aws.botocore_client.cache_info().misses == made + 1
 
 
-def test_a_response_is_the_one_that_boto3_parses(
-    emulated: Aws, settings: Settings, credentials: None
-) -> None:
+def test_a_response_is_the_one_that_boto3_parses(emulated: Aws, settings: Settings) -> None:
     """The differential test of _parse_json."""
     reference = boto3.client("dynamodb", region_name="eu-central-1")
     for job_id in range(3):

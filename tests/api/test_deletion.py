@@ -25,7 +25,7 @@ THROTTLED = (30_000, 3_500, 250) if FULL else (2_000, 1_000, 40)
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch, credentials: None) -> Iterator[StrictS3]:
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[StrictS3]:
     with strict_s3() as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         aws.botocore_client.cache_clear()

@@ -20,7 +20,7 @@ from chalicelib.config import Settings
 from chalicelib.request import PARAMETERS
 from dev.emulated_aws import BUCKET, TABLE
 from tests.support import ROOT
-from tests.support.events import ALICE, BOB, ROUTES, Invoke, Response
+from tests.support.events import ALICE, BOB, QUERY, ROUTES, Invoke, Response
 from tests.support.lambda_instance import FULL, SOAK, check_response
 from tests.support.moto_aws import Aws
 from tests.support.running_api import Running
@@ -68,8 +68,6 @@ NAMES = [*PARAMETERS, "job_id", "object_uuid", "user_id", "userId", "__proto__"]
 QUERIES = st.dictionaries(
     st.sampled_from(NAMES) | TEXT, st.lists(TEXT, min_size=1, max_size=2), max_size=5
 )
-# A good request, before the query overlays it.
-GOOD_QUERY = {"job-id": ["1"], "object-uuid": ["a.png"]}
 HEADERS = st.dictionaries(
     st.sampled_from(
         [
@@ -98,7 +96,7 @@ Requests = list[tuple[str, dict[str, Any]]]
 
 
 @pytest.fixture
-def requests(emulated: Aws, settings: Settings, credentials: None) -> Iterator[Requests]:
+def requests(emulated: Aws, settings: Settings) -> Iterator[Requests]:
     """Each operation and request that the API sends to AWS. Bob has data too."""
     sent: Requests = []
 
@@ -166,7 +164,7 @@ def test_no_parameter_or_header_leads_beyond_the_callers_own(
     requests: Requests,
 ) -> None:
     requests.clear()
-    response = invoke(ROUTES[path], path, GOOD_QUERY | query, headers=headers)
+    response = invoke(ROUTES[path], path, QUERY | query, headers=headers)
     assert response.status < 500
     check_reach(response, ALICE, requests)
     # A 415 names the content type, as JSON; no other refusal repeats what was sent.
@@ -180,7 +178,7 @@ def test_no_claims_but_an_id_tokens_reach_anything(
     path: str, claims: Any, headers: dict[str, str], invoke: Invoke, requests: Requests
 ) -> None:
     requests.clear()
-    response = invoke(ROUTES[path], path, GOOD_QUERY, claims=claims, headers=headers, user=None)
+    response = invoke(ROUTES[path], path, QUERY, claims=claims, headers=headers, user=None)
     if response.status in (401, 415):  # a DELETE of another content type is refused before
         assert requests == []
         return

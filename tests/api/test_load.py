@@ -59,7 +59,7 @@ DYNAMODB = Scripted(200, f'{{"Item":{ITEM},"Items":[{ITEM}]}}')
 
 
 def test_an_instance_that_answers_for_long_does_not_grow(
-    invoke: Invoke, credentials: None, monkeypatch: pytest.MonkeyPatch
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Objects, threads and open files, after hundreds of calls as after the first ones."""
     requests: list[tuple[str, str, dict[str, Any]]] = [

@@ -100,9 +100,7 @@ def test_the_document_has_the_apps_routes_with_their_authorizer(app: Chalice) ->
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_a_parameter_is_what_the_document_says(
-    name: str, invoke: Invoke, emulated: Aws, credentials: None
-) -> None:
+def test_a_parameter_is_what_the_document_says(name: str, invoke: Invoke, emulated: Aws) -> None:
     for path, item in openapi.PATHS.items():
         [(method, operation)] = item.items()
         said = {each["name"]: each for each in operation["parameters"] if each["in"] == "query"}
@@ -122,7 +120,7 @@ def test_a_parameter_is_what_the_document_says(
 
 
 def test_each_example_is_what_the_app_responds(
-    invoke: Invoke, emulated: Aws, credentials: None, one_window: None
+    invoke: Invoke, emulated: Aws, one_window: None
 ) -> None:
     for user, job_ids in {ALICE: [*demo.JOBS], BOB: [12, 11]}.items():
         for job_id in job_ids:
