@@ -38,7 +38,7 @@ if SOAK:
 # The files that take longest, first: so no process works on one while the others are done.
 LONGEST = (
     *("test_deploy", "test_recipes", "test_operator", "test_deployed", "test_page"),
-    *("test_page_job", "test_faults", "test_chalice_cli", "test_run", "test_deletion"),
+    *("test_faults", "test_chalice_cli", "test_page_job", "test_deletion", "test_run"),
     *("test_hostile", "test_client", "test_page_list", "test_routes", "test_verify"),
     *("test_aws", "test_load"),
 )
