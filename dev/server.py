@@ -110,7 +110,7 @@ def load(stage: str) -> Any:
             return runpy.run_path(str(ROOT / "app.py"))["app"]
 
         return Request.application(Gateway(load_app, config["lambda_timeout"]).respond)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         print(f"The API cannot be loaded: {place(error)}", file=sys.stderr, flush=True)
         # As API Gateway responds while the function fails.
         headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
@@ -118,7 +118,7 @@ def load(stage: str) -> Any:
         return Response(message, HTTPStatus.BAD_GATEWAY, headers, content_type="application/json")
 
 
-def place(error: Exception) -> str:
+def place(error: BaseException) -> str:
     """The error with the last line of this project's own code on its way."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}: SyntaxError: {error.msg}"

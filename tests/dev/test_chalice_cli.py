@@ -230,10 +230,10 @@ def local(folder: Path, *options: str, **variables: str) -> Iterator[DevServer]:
         yield running
 
 
-def change(running: DevServer, source: str) -> str:
-    """Change chalicelib/jobs.py, and wait until that is served; what this has logged."""
+def change(running: DevServer, source: str, file: str = "chalicelib/jobs.py") -> str:
+    """Change a file, and wait until that is served; what this has logged."""
     before = len(running.log.read_text())
-    (running.log.parent / "chalicelib" / "jobs.py").write_text(source)
+    (running.log.parent / file).write_text(source)
     wait_until(lambda: "Serving on " in running.log.read_text()[before:])
     return running.log.read_text()[before:]
 
@@ -293,13 +293,26 @@ def test_it_ends_with_all_that_it_started_and_without_a_traceback(
     assert running.lines[1:] == running.curls
 
 
-def test_a_mistake_in_the_code_is_logged_with_its_place_until_it_is_mended(demo: DevServer) -> None:
-    code = (ROOT / "chalicelib" / "jobs.py").read_text()
-    log = change(demo, "import os\ndef broken(:\n" + code)
+@pytest.mark.parametrize(
+    ("file", "mistake", "message"),
+    [
+        (
+            "chalicelib/jobs.py",
+            "import os\ndef broken(:\n",
+            ", line 2: SyntaxError: invalid syntax\n",
+        ),
+        (TEMPLATE, "{", "SystemExit: resources.yaml is not valid YAML: while parsing"),
+    ],
+)
+def test_a_mistake_while_editing_is_logged_with_its_place_until_it_is_mended(
+    file: str, mistake: str, message: str, demo: DevServer
+) -> None:
+    code = (ROOT / file).read_text()
+    log = change(demo, mistake + code, file)
     assert (demo.status(), demo.status()) == (502, 502)
-    place = f"{demo.log.parent}/chalicelib/jobs.py, line 2"
-    assert log.count(f"\nThe API cannot be loaded: {place}: SyntaxError: invalid syntax\n") == 1
-    assert "Error" not in change(demo, code)
+    [line] = re.findall(f"\nThe API cannot be loaded: {demo.log.parent}/.*\n", log)
+    assert message in line
+    assert "Error" not in change(demo, code, file)
     assert demo.status() == 401
 
 
@@ -323,6 +336,8 @@ def find(*_):
     for module in [m for name, m in sys.modules.items() if name.partition(".")[0] == "chalice"]:
         for owner in (module, *filter(inspect.isclass, vars(module).values())):
             for name, value in vars(owner).items():
+                for wrapper in ("fget", "__func__", "func"):
+                    value = getattr(value, wrapper, value)
                 if inspect.isfunction(value):
                     found[f"{owner.__name__}.{name}"] = value.__code__.co_filename
     ours = [name for name, file in found.items() if file.startswith(os.getcwd())]
