@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from chalicelib.request import PARAMETERS, parameter_error
-from tests.support import ROOT, openapi
+from tests.support import ROOT, camel_case, openapi
 from tests.support.events import ALICE, BOB, QUERY, ROUTES, Invoke, id_token_claims, refused
 from tests.support.moto_aws import Aws
 
@@ -230,8 +230,7 @@ def test_the_clients_types_have_the_parameters_of_each_route(path: str) -> None:
         types.pop(other, None)
     expected = {}
     for name, required in parameters(path).items():
-        camel = re.sub(r"-(\w)", lambda letter: letter[1].upper(), name)
-        expected[camel + ("" if required else "?")] = PARAMETERS[name].type
+        expected[camel_case(name) + ("" if required else "?")] = PARAMETERS[name].type
     if path == "/jobs/get":
         # The client itself follows the cursors, and names the one value of include.
         del expected["cursor?"]

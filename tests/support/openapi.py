@@ -46,11 +46,12 @@ def validate(value: Any, schema: dict[str, Any]) -> None:
 
 
 def write_example(name: str, value: Any) -> None:
-    """Write the value of an example into the document."""
+    """Write the value of an example into the document, where it has the line `value:`."""
     text = _PATH.read_text("utf-8")
     new = yaml.dump({"value": value}, allow_unicode=True, sort_keys=False, width=math.inf)
-    old = rf"(?m)^( +)({name}:\n(?:\1  summary: .*\n)?)\1  value:.*\n(?:\1   .*\n)*"
-    text = re.sub(old, lambda found: found[1] + found[2] + indent(new, found[1] + "  "), text)
+    old = rf"(?m)^( +)({name}:\n(?:\1  summary: .*\n)?)\1  value:.*\n(?:\n*\1   .*\n)*"
+    text, found = re.subn(old, lambda old: old[1] + old[2] + indent(new, old[1] + "  "), text)
+    assert found, f"openapi.yaml has no example {name} with the lines `summary:` and `value:`"
     _PATH.write_text(text, "utf-8")
 
 
