@@ -29,7 +29,7 @@ def test_a_body_of_encoded_members_is_the_json_of_their_values(members: dict[str
     ],
     ids=["throttles", "refuses", "is verbose"],
 )
-def test_a_broken_store_gets_a_clean_503_or_500(
+def test_a_broken_store_gets_a_503_with_retry_after_or_a_500(
     response: Scripted, status: int, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws.botocore_client.cache_clear()

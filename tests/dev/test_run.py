@@ -204,12 +204,16 @@ def test_a_bad_value_in_the_shell_ends_it_in_one_line() -> None:
         main()
 
 
-def test_a_taken_port_is_named_with_the_way_to_choose_another() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit) as ended:
-        chosen_port(str(port := taken.getsockname()[1]))
-    assert ended.value.code == (
-        f"Port {port} is taken. Choose another one: make run PORT={port + 10}"
-    )
+def test_a_taken_port_is_named_with_the_way_to_choose_another(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("PORT", str(port))
+        with pytest.raises(SystemExit) as ended:
+            main()
+    message = f"Port {port} is taken. Choose another one: make run PORT={port + 10}"
+    assert (ended.value.code, capsys.readouterr().out) == (message, "")
 
 
 def test_a_port_that_is_taken_meanwhile_is_named_too(

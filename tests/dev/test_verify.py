@@ -272,7 +272,9 @@ def test_it_says_in_a_line_what_is_missing(
     environ: dict[str, str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     handlers = {number: signal.getsignal(number) for number in STOPPED_BY}
-    shell = patch.dict(os.environ, NO_CONFIGURATION | environ, clear=True)
+    shell = patch.dict(
+        os.environ, NO_CONFIGURATION | {"HOME": "/nonexistent"} | environ, clear=True
+    )
     try:
         with shell, pytest.raises(SystemExit) as ended:
             main()

@@ -101,7 +101,9 @@ def test_a_job_is_deleted_only_when_confirmed(site: Site, browser: Browser) -> N
     site.put_job(JOBS[WITH_IMAGES]._replace(name="To be deleted"))
     browser.visit(f"#/jobs/{NEW}")
     browser.press("#job .danger")
-    browser.see("dialog", "“To be deleted”, its 3 files and all results will be deleted")
+    browser.see(
+        "dialog", "“To be deleted”, its 3 files and all results will be deleted permanently."
+    )
     assert browser.focused() == "Cancel"
     browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
     browser.wait(lambda: not browser.seen("dialog"))
@@ -225,13 +227,13 @@ def test_urls_that_have_expired_are_renewed(site: Site, browser: Browser) -> Non
 
 def test_images_load_as_they_come_into_view(site: Site, browser: Browser) -> None:
     body = get(site, WITH_IMAGES)
-    uuids = [f"{number:03}.png" for number in range(200)]
+    uuids = [f"{number:03}.png" for number in range(400)]
     body["job_info"]["object_uuid_names"] = {uuid: uuid for uuid in uuids}
     body["object_urls"] = {uuid: f"{site.url}/icon.svg?n={uuid}" for uuid in uuids}
     body["results"] = {}
     site.proxy.plan(GET, Planned(200, json.dumps(body), {"ETag": '"images"'}))
     browser.visit(f"#/jobs/{WITH_IMAGES}")
-    browser.see("#files h2", "200 files")
+    browser.see("#files h2", "400 files")
     entries = "performance.getEntriesByType('resource')"
     loaded = f"return {entries}.filter((each) => each.name.includes('?n=')).length"
     browser.wait(lambda: browser.run(loaded) > 0)
@@ -239,7 +241,7 @@ def test_images_load_as_they_come_into_view(site: Site, browser: Browser) -> Non
     cards = "return document.querySelectorAll('.cards > li').length"
     assert browser.run(cards) == 60
     scroll = "scrollTo(0, document.body.scrollHeight);"
-    browser.wait(lambda: browser.run(scroll + cards) == 200)
+    browser.wait(lambda: browser.run(scroll + cards) == 400)
 
 
 def test_results_are_read_and_failures_have_their_reason(site: Site, browser: Browser) -> None:

@@ -166,7 +166,8 @@ def test_ctrl_c_in_a_terminal_removes_all_that_was_made(moment: str, stack: Depl
 
 def test_verify_removes_all_that_was_made_when_nobody_reads_its_output(stack: Deployed) -> None:
     before = stack.everything()
-    verify_command = f"make --silent verify {shlex.join(environment(sys.prefix))} | head -1"
+    # What Python keeps in a buffer, it tries to write when it ends.
+    verify_command = f"env -u PYTHONUNBUFFERED {shlex.join(VERIFY)} | head -1"
     done = subprocess.run(verify_command, shell=True, cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "Making two temporary users with jobs and files ...\n"
     _, stopped, _ = done.stderr.splitlines()
