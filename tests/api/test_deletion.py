@@ -239,16 +239,18 @@ def test_an_upload_that_disappears_late_is_awaited_with_growing_pauses(
     assert pauses == [0.4, 0.8, 1.6, 3.2, 3.2]
 
 
-def test_the_uploads_of_all_pages_are_aborted_in_the_first_round(
+def test_one_keys_uploads_and_versions_on_several_pages_go_in_the_first_round(
     delete: Delete, s3: StrictS3
 ) -> None:
     s3.page_size = 2
     for _ in range(5):
         s3.start_upload(f"{PREFIX}a b.mov")
+        s3.put(f"{PREFIX}a b.mov")
     assert delete().status == 200
     assert s3.counted()["AbortMultipartUpload"] == 5
-    # Three pages, and one that is empty.
+    # Three pages each, and one that is empty.
     assert s3.counted()["ListMultipartUploads"] == 4
+    assert s3.counted()["ListObjectVersions"] == 4
 
 
 def test_an_upload_that_completes_instead_of_being_aborted_is_deleted(
