@@ -83,11 +83,11 @@ golden: package
 
 # The examples of openapi.yaml: what the app responds to the requests in the test.
 examples: $(INSTALLED)
-	EXAMPLES=1 $(BIN)/pytest -q tests/api/test_openapi.py -k test_each_example
+	WRITE_EXAMPLES=1 $(BIN)/pytest -q tests/api/test_openapi.py -k test_each_example
 
 # client/api.d.ts: the types of client/api.js.
 types: $(INSTALLED)
-	TYPES=1 $(BIN)/pytest -q tests/frontend/test_client.py -k test_the_types_are_those_of_the_code
+	WRITE_TYPES=1 $(BIN)/pytest -q tests/frontend/test_client.py -k test_the_types_are_those_of_the_code
 
 # A parameter of the stack that is not on make's command line is not passed on, so it keeps its value:
 # the LOG_LEVEL that a shell sets for `make run` changes no stack.

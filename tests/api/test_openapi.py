@@ -140,7 +140,7 @@ def test_each_example_is_what_the_app_responds(
         assert name in said, f"openapi.yaml has no example {name}"
         assert said[name][0] == status, f"the status of the example {name}"
     assert [*said.keys() - responses] == [], "these have no request in this test"
-    if "EXAMPLES" in os.environ:
+    if "WRITE_EXAMPLES" in os.environ:
         for name, (_, value) in responses.items():
             openapi.write_example(name, value)
     else:
