@@ -91,7 +91,5 @@ def fast_browser(browser: Browser) -> Iterator[Browser]:
         const slowly = setTimeout;
         window.setTimeout = (work, ms, ...rest) => slowly(work, ms / 6, ...rest);
     """
-    command = "Page.addScriptToEvaluateOnNewDocument"
-    added = browser.driver.execute_cdp_cmd(command, {"source": script})
-    yield browser
-    browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+    with browser.starting(script):
+        yield browser

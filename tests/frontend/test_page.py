@@ -28,7 +28,7 @@ def test_who_logs_in_sees_every_job(browser: Browser) -> None:
     browser.see("#password").send_keys("x")
     browser.press("#log-in button")
     browser.see("#log-in .problem", "Incorrect username or password.")
-    browser.type("#password", PASSWORD + Keys.ENTER)
+    browser.type(PASSWORD + Keys.ENTER, "#password")
     row = browser.see("#list tbody tr", "Grüße aus Köln")
     assert browser.wait(browser.focused) == "Your jobs"
     assert browser.see("header #who").text == EMAIL
@@ -116,8 +116,8 @@ def test_a_token_that_has_expired_leads_back_to_the_log_in(site: Site, browser: 
     browser.visit(f"#/jobs/{QUEUED}", expired_token(site.aws, site.pool))
     browser.see("#log-in .problem", "Your session has ended. Please log in again.")
     assert browser.focused() == "email"
-    browser.type("#email", EMAIL)
-    browser.type("#password", PASSWORD + Keys.ENTER)
+    browser.type(EMAIL, "#email")
+    browser.type(PASSWORD + Keys.ENTER, "#password")
     browser.see("#job h1", "Waiting")
     assert browser.seen(".problem") == []
 

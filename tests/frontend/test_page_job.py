@@ -105,7 +105,7 @@ def test_a_job_is_deleted_only_when_confirmed(site: Site, browser: Browser) -> N
         "dialog", "“To be deleted”, its 3 files and all results will be deleted permanently."
     )
     assert browser.focused() == "Cancel"
-    browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    browser.type(Keys.ESCAPE)
     browser.wait(lambda: not browser.seen("dialog"))
     assert browser.focused() == "Delete …"
     browser.press("#job .danger")
@@ -134,7 +134,7 @@ def test_a_delete_that_gets_503_is_retried_in_time(site: Site, fast_browser: Bro
     browser.press("dialog .confirm")
     browser.see("dialog .note", "The service is busy. Trying again in 1")
     assert not browser.see("dialog .confirm").is_enabled()
-    browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    browser.type(Keys.ESCAPE)
     browser.see("dialog progress")
     browser.see("#status", "“Busy” is deleted.")
     assert len(site.proxy.lines("DELETE")) == 2

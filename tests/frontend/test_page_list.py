@@ -30,10 +30,10 @@ def test_ten_thousand_jobs_are_searched_and_back_keeps_the_place(
     browser.press("#list [data-sort=size] button")
     assert browser.see("#list [data-sort=size]").get_attribute("aria-sort") == "ascending"
     assert browser.job_ids()[:2] == ["Job 1", "Job 2"]
-    browser.type("#search", "job OF 42")
+    browser.type("job OF 42", "#search")
     browser.driver.find_element(By.CSS_SELECTOR, "#filter option[value=good]").click()
     assert browser.see("#list .count").text == "100 of 10,000 jobs"
-    browser.type("#search", "parts")
+    browser.type("parts", "#search")
     browser.press("#list .after")
     browser.see("#list .range", "Page 2 of 100")
     assert browser.job_ids()[0] == "Job 101"
@@ -51,7 +51,7 @@ def test_ten_thousand_jobs_are_searched_and_back_keeps_the_place(
     browser.wait(lambda: len(site.proxy.lines("GET /jobs/list")) == 2)
 
 
-def test_the_third_click_on_a_column_sorts_by_date_again(site: Site, browser: Browser) -> None:
+def test_the_third_click_on_a_column_sorts_by_date_again(browser: Browser) -> None:
     """Narrow windows have no column of dates."""
     browser.visit()
     by_date = browser.wait(browser.job_ids)
@@ -61,7 +61,7 @@ def test_the_third_click_on_a_column_sorts_by_date_again(site: Site, browser: Br
         orders.append(browser.job_ids())
     assert orders[0] == orders[1][::-1] != by_date
     assert orders[2] == by_date
-    assert browser.driver.current_url == f"{site.url}/#"
+    assert browser.driver.current_url.endswith("#")
 
 
 def test_a_job_is_reached_by_the_keyboard_alone(browser: Browser) -> None:
@@ -69,10 +69,10 @@ def test_a_job_is_reached_by_the_keyboard_alone(browser: Browser) -> None:
     browser.see("#list a", "Old scans")
     reached: list[str] = []
     while "Old scans" not in reached and len(reached) < 12:
-        browser.driver.switch_to.active_element.send_keys(Keys.TAB)
+        browser.type(Keys.TAB)
         reached.append(browser.focused())
     assert reached[0] == "Refresh"
-    browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    browser.type(Keys.ENTER)
     browser.see("#job h1", "Old scans")
 
 
@@ -84,7 +84,7 @@ def test_an_empty_list_waits_for_the_first_job(site: Site, fast_browser: Browser
     browser.see("#list .blank", "No jobs yet")
     site.proxy.plan("GET /jobs/list")
     browser.see("#list a", "Old scans")
-    browser.type("#search", "no such name")
+    browser.type("no such name", "#search")
     browser.see("#list .blank", "No job matches.")
 
 

@@ -1,12 +1,14 @@
 """The page of `make run` with the API and the AWS behind it, and the browser that shows it."""
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from selenium.common.exceptions import StaleElementReferenceException
-from selenium.webdriver import Chrome
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -68,10 +70,18 @@ class Browser(NamedTuple):
 
     def visit(self, view: str = "", token: str | None = None) -> None:
         """Open a view of the page, as Alice if no token is given; with an empty one, logged out."""
-        self.driver.get(f"{self.site.url}/icon.svg")
-        script = "sessionStorage.clear(); if (arguments[0]) sessionStorage.token = arguments[0]"
-        self.run(script, self.site.token if token is None else token)
-        self.driver.get(f"{self.site.url}/{view}")
+        token = json.dumps(self.site.token if token is None else token)
+        with self.starting(f"sessionStorage.clear(); if ({token}) sessionStorage.token = {token};"):
+            # Another query: if only the view differed, the document would stay.
+            self.driver.get(f"{self.site.url}/?{time.monotonic_ns()}{view}")
+
+    @contextmanager
+    def starting(self, script: str) -> Iterator[None]:
+        """Every document begins with the script."""
+        command = "Page.addScriptToEvaluateOnNewDocument"
+        added = self.driver.execute_cdp_cmd(command, {"source": script})
+        yield
+        self.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
     def run(self, script: str, *arguments: object) -> Any:
         """What a script in the page returns."""
@@ -99,18 +109,25 @@ class Browser(NamedTuple):
         found = self.wait(lambda: self.seen(selector, text), f"{selector} with the text {text!r}")
         return found[0]
 
-    def press(self, selector: str, text: str = "") -> None:
-        self.see(selector, text).click()
+    def actions(self) -> ActionChains:
+        """What a mouse and a keyboard do: quicker than the functions of an element."""
+        return ActionChains(self.driver, duration=0)
 
-    def type(self, selector: str, text: str) -> None:
-        field = self.see(selector)
-        field.clear()
-        field.send_keys(text)
+    def press(self, selector: str, text: str = "") -> None:
+        element = self.see(selector, text)
+        self.run("arguments[0].scrollIntoViewIfNeeded()", element)
+        self.actions().click(element).perform()
+
+    def type(self, text: str, selector: str = "") -> None:
+        """Type into the element that has the focus, or instead of what a field has."""
+        if selector:
+            self.run("arguments[0].focus(); arguments[0].select()", self.see(selector))
+        self.actions().send_keys(text).perform()
 
     def focused(self) -> str:
         """The text of the element that has the focus, or its id."""
-        element = self.driver.switch_to.active_element
-        return element.text or str(element.get_attribute("id"))
+        script = "const { innerText, id } = document.activeElement; return innerText.trim() || id"
+        return str(self.run(script))
 
     def job_ids(self) -> list[str]:
         script = "return [...document.querySelectorAll('#list .id')].map((id) => id.innerText)"
