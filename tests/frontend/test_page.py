@@ -77,19 +77,24 @@ def test_the_browsers_cache_gives_no_user_the_jobs_of_another(
     create_user(cognito, pool, "next@example.com")
     next_token = log_in(cognito, pool, "next@example.com")["IdToken"]
     api = f"http://127.0.0.1:{port}"
+    routes = ["/jobs/list", f"/jobs/get?job-id={WITH_IMAGES}"]
     script = """
-        const [url, token, options, done] = arguments;
-        fetch(url, { headers: token ? { Authorization: token } : {}, ...options })
-          .then(async (got) => [got.status, (await got.text()).includes("job_name")], () => null)
-          .then(done);
+        const [urls, token, options, done] = arguments;
+        const headers = token ? { Authorization: token } : {};
+        Promise.all(urls.map((url) => fetch(url, { headers, ...options }).then(
+          async (got) => [got.status, (await got.text()).includes("job_name")], () => null,
+        ))).then(done);
     """
 
-    def fetch(origin: str, url: str, token: str = "", **options: str) -> Any:
-        """What a page of the origin gets: the status and whether jobs are in the body, or None."""
+    def fetch(origin: str, token: str = "", **options: str) -> Any:
+        """What a page of the origin gets of each route: the status and whether jobs are in the
+        body, or None.
+        """
         home = f"{origin}/icon.svg"
         if browser.driver.current_url != home:
             browser.driver.get(home)
-        return browser.driver.execute_async_script(script, url, token, options)
+        urls = [api + route for route in routes]
+        return browser.driver.execute_async_script(script, urls, token, options)
 
     with (
         # By default, pages of any origin may read the responses.
@@ -98,18 +103,17 @@ def test_the_browsers_cache_gives_no_user_the_jobs_of_another(
         page_server(api, aws.endpoint, pool.client_id) as other_page,
     ):
         wait_for(f"{api}/jobs/list", process)
-        for path, status in (("/jobs/list", 200), (f"/jobs/get?job-id={WITH_IMAGES}", 404)):
-            url = api + path
-            assert fetch(page, url, site.token) == [200, True]
-            # Only a page of the API's own origin can read the cache without a request.
-            for token, cached in ((site.token, [200, True]), (next_token, None), ("", None)):
-                only = {"cache": "only-if-cached", "mode": "same-origin"}
-                assert fetch(api, url, token, **only) == cached
-            for origin in (page, other_page):
-                for token, own in ((next_token, [status, False]), ("", [401, False])):
-                    # Stored again: an error removes it from the cache.
-                    assert fetch(page, url, site.token) == [200, True]
-                    assert fetch(origin, url, token, cache="force-cache") == own
+        assert fetch(page, site.token) == [[200, True]] * 2
+        # Only a page of the API's own origin can read the cache without a request.
+        for token, cached in ((site.token, [200, True]), (next_token, None), ("", None)):
+            only = {"cache": "only-if-cached", "mode": "same-origin"}
+            assert fetch(api, token, **only) == [cached] * 2
+        for origin in (page, other_page):
+            for token, statuses in ((next_token, [200, 404]), ("", [401, 401])):
+                # Stored again: an error removes it from the cache.
+                assert fetch(page, site.token) == [[200, True]] * 2
+                own = [[status, False] for status in statuses]
+                assert fetch(origin, token, cache="force-cache") == own
 
 
 def test_a_token_that_has_expired_leads_back_to_the_log_in(site: Site, browser: Browser) -> None:
