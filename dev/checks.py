@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from dev import demo
 from dev.emulated_aws import Pool
-from dev.gateway import HEADERS
+from dev.resources import HEADERS
 
 ROUTES = {"list": "GET", "get": "GET", "get-object-url": "GET", "delete": "DELETE"}
 # Newest first. A delete of job 1 must leave job 10. Both users have a job 11.

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import boto3
-import yaml
 from botocore.config import Config
 
 from chalicelib.config import Settings, load_settings
 from dev.processes import Process, child, free_port, wait_for
+from dev.resources import TEMPLATE, properties
 
 REGION = "eu-central-1"
 TABLE = "job-requests"
@@ -40,26 +40,6 @@ NO_CONFIGURATION = {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-
-
-class _Loader(yaml.CSafeLoader):
-    """Reads what CloudFormation computes (!Ref, !Sub, ...) as null: none of it is needed here."""
-
-
-_Loader.add_multi_constructor("!", lambda *_: None)
-_PATH = Path(__file__).parent.parent / "resources.yaml"
-try:
-    TEMPLATE: dict[str, Any] = yaml.load(_PATH.read_bytes(), _Loader)  # a SafeLoader
-except yaml.YAMLError as error:
-    sys.exit(f"resources.yaml is not valid YAML: {' '.join(str(error).split())}.")
-
-
-def properties(resource: str) -> dict[str, Any]:
-    """The properties of a resource of resources.yaml."""
-    found: dict[str, Any] = TEMPLATE["Resources"][resource]["Properties"]
-    return found
-
-
 INDEX: str = properties("JobRequestsTable")["LocalSecondaryIndexes"][0]["IndexName"]
 
 

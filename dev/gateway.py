@@ -17,11 +17,8 @@ from werkzeug.wrappers import Request, Response
 
 from chalicelib.config import load_settings
 from chalicelib.errors import ConfigError
-from dev.emulated_aws import properties
+from dev.resources import HEADERS
 
-# The headers of API Gateway's own responses; CloudFormation computes the origin.
-_RESPONSE = properties("RestAPI")["GatewayResponses"]["DEFAULT_4XX"]
-HEADERS: dict[str, str | None] = _RESPONSE["ResponseParameters"]["Headers"]
 # A token may come from a clock that is ahead of this machine's.
 LEEWAY_SECONDS = 5
 

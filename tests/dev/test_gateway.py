@@ -16,7 +16,8 @@ from werkzeug.serving import make_server, make_ssl_devcert
 from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
-from dev.gateway import HEADERS, Gateway
+from dev.gateway import Gateway
+from dev.resources import HEADERS
 from tests.support.events import ENVIRON, lambda_event
 from tests.support.scripted_server import HANG_UP, Scripted, scripted_server
 
