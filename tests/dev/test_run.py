@@ -34,6 +34,7 @@ from tests.support.processes import (
     paste,
     wait_until,
 )
+from tests.support.running_api import Running
 
 PROGRAM = [sys.executable, "-E", "-m", "dev.run"]
 RUN, _, README_CURL = documented_commands(ROOT / "README.md")[:3]
@@ -105,10 +106,11 @@ def listening(pids: list[int]) -> set[str]:
     return {row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
 
 
-def test_a_token_of_one_run_is_refused_in_the_next(run: DevServer, tmp_path: Path) -> None:
-    with dev_server(PROGRAM, free_port(), tmp_path / "log") as following:
-        assert following.status(following.token.read_text()) == 200
-        assert following.status(run.token.read_text()) == 401
+def test_a_token_of_one_run_is_refused_in_the_next(run: DevServer, running: Running) -> None:
+    """Although their user pools have the same id."""
+    assert f"COGNITO_USER_POOL_ID={running.pool_arn.rpartition('/')[2]}" in run.lines
+    assert running("GET", "/jobs/list").status == 200
+    assert running("GET", "/jobs/list", run.token.read_text()).status == 401
 
 
 def test_ctrl_c_ends_it_with_all_that_it_started(tmp_path: Path) -> None:
@@ -157,16 +159,17 @@ def test_a_signal_ends_all_while_it_starts(sent: signal.Signals) -> None:
     assert [pid for pid in started if is_alive(pid)] == []
 
 
+@pytest.mark.timeout(60)
 def test_it_ends_when_a_part_of_it_has_ended(tmp_path: Path) -> None:
-    with dev_server(PROGRAM, free_port(), tmp_path / "log") as run:
-        [emulator] = [
-            pid
-            for pid in children(run.process.pid)
-            if b"emulator.py\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
-        os.kill(emulator, signal.SIGKILL)
-        assert run.process.wait(20) == 1
-    assert run.lines[-1] == "The emulated AWS has ended by itself."
+    def kill_emulator() -> None:
+        wait_until((tmp_path / "token").exists)
+        for pid in children(os.getpid()):
+            if bytes(tmp_path) in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+
+    threading.Thread(target=kill_emulator, daemon=True).start()
+    with pytest.raises(SystemExit, match=r"^The emulated AWS has ended by itself\.$"):
+        serve(free_port(), tmp_path)
 
 
 @pytest.mark.parametrize(
