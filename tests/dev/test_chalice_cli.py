@@ -271,26 +271,34 @@ def test_chalice_local_serves_demo_data_and_keeps_them_when_it_reloads(demo: Dev
     assert children(demo.process.pid) == started
 
 
-@pytest.mark.parametrize(
-    ("option", "sent"),
-    [
-        ("--autoreload", signal.SIGINT),
-        ("--no-autoreload", signal.SIGINT),
-        ("--autoreload", signal.SIGTERM),
-    ],
-)
-def test_it_ends_with_all_that_it_started_and_without_a_traceback(
-    option: str, sent: signal.Signals, tmp_path: Path
-) -> None:
-    with local(tmp_path / "project", option) as running:
+def test_ctrl_c_ends_it_with_all_that_it_started_and_without_a_traceback(tmp_path: Path) -> None:
+    with local(tmp_path / "project") as running:
         started = children(running.process.pid)
-        # A terminal sends Ctrl-C to all processes of the group; SIGTERM comes to one.
-        send = os.killpg if sent == signal.SIGINT else os.kill
-        send(running.process.pid, sent)
+        os.killpg(running.process.pid, signal.SIGINT)  # To the group, as from a terminal.
         running.process.wait(20)
     folder = running.token.parent
     wait_until(lambda: not any(map(is_alive, started)) and not folder.exists())
     assert running.lines[1:] == running.curls
+
+
+@pytest.mark.parametrize(
+    ("option", "sent"), [("--no-autoreload", signal.SIGINT), ("--autoreload", signal.SIGTERM)]
+)
+def test_a_signal_to_one_process_ends_it_with_all_that_it_started_too(
+    option: str, sent: signal.Signals, copy: Path
+) -> None:
+    process = subprocess.Popen(
+        [CHALICE, "local", option, "--port", str(free_port())],
+        env=environ(copy, **ENVIRON),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdout
+    assert process.stdout.readline().startswith(b"Serving on ")
+    process.send_signal(sent)
+    # Its output ends when no process is left that could write to it.
+    output, _ = process.communicate(timeout=20)
+    assert output == b""
 
 
 @pytest.mark.parametrize(
