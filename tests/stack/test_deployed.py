@@ -71,7 +71,8 @@ def stack(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dep
             environ.setenv(name, value)
         with verify.temporary_users(verify.find_stack(STACK, None)) as case:
             outputs = deploy_stack(aws, build, ORIGIN, "update")
-            case = case._replace(stack=verify.find_stack(STACK, None))
+            url = case.stack.url.replace(created["RestAPIId"], outputs["RestAPIId"])
+            case = case._replace(stack=case.stack._replace(url=url, origin=ORIGIN))
             policy = case.stack.bucket.Policy()
             text = policy.policy
             policy.delete()
