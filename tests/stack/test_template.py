@@ -36,7 +36,7 @@ def translated(build: Path) -> Json:
 
     with pytest.MonkeyPatch.context() as environ:
         environ.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-        template = yaml.safe_load((build / "template.yaml").read_text())
+        template = yaml.load((build / "template.yaml").read_bytes(), yaml.CSafeLoader)
         properties("APIHandler", template)["CodeUri"] = "s3://bucket/key"
         result: Json = transform(template, {}, NoManagedPolicies())
     return result
@@ -55,7 +55,7 @@ def as_list(value: Any) -> list[Any]:
 
 def test_the_packaged_template_is_the_golden_file(build: Path) -> None:
     """So the other tests may read the golden file."""
-    template = yaml.safe_load((build / "template.yaml").read_text())
+    template = yaml.load((build / "template.yaml").read_bytes(), yaml.CSafeLoader)
     runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
     assert properties("APIHandler", template)["Runtime"] == runtime
     properties("APIHandler", template)["Runtime"] = "python"

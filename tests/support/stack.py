@@ -25,7 +25,7 @@ def deploy_stack(aws: EmulatedAws, build: Path, origin: str, kind: str) -> dict[
     if kind == "create":
         create_bucket(s3, "code")
     s3.upload_file(str(build / "deployment.zip"), "code", "deployment.zip")
-    template = yaml.safe_load((build / "template.yaml").read_text())
+    template = yaml.load((build / "template.yaml").read_bytes(), yaml.CSafeLoader)
     properties("APIHandler", template)["CodeUri"] = "s3://code/deployment.zip"
     getattr(cloudformation, f"{kind}_stack")(
         StackName=STACK,
