@@ -280,14 +280,14 @@ def test_a_result_that_is_not_json_says_so(site: Site, browser: Browser) -> None
 
 def test_a_job_of_several_responses_is_shown_whole(site: Site, browser: Browser) -> None:
     # The files that are shown first have their results in the last response.
-    names = {f"f{number:04}": f"part {8000 - number}" for number in range(8000)}
+    names = {f"f{number:04}": f"part {6000 - number}" for number in range(6000)}
     item = {"userId": site.alice, "jobId": NEW, "objectUuidNames": names, "status": "success"}
     site.table.put_item(Item=item)
     before = len(site.statuses(GET))
     browser.visit(f"#/jobs/{NEW}")
-    browser.see("#files h2", "8,000 files")
+    browser.see("#files h2", "6,000 files")
     assert site.statuses(GET)[before:] == [200, 200]
-    browser.see("#files .more", "60 of 8,000 files …")
+    browser.see("#files .more", "60 of 6,000 files …")
     assert len(browser.seen("#job .result")) == 60
     browser.run("scrollTo(0, document.body.scrollHeight)")
     browser.wait(lambda: len(browser.seen("#job .result")) > 60)

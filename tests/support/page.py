@@ -89,7 +89,7 @@ class Browser(NamedTuple):
 
     def wait(self, condition: Callable[[], T], awaited: str = "") -> T:
         """What the condition gives as soon as that is true."""
-        wait = WebDriverWait(self.driver, WAIT_SECONDS, 0.05, [StaleElementReferenceException])
+        wait = WebDriverWait(self.driver, WAIT_SECONDS, 0.1, [StaleElementReferenceException])
         return wait.until(lambda _: condition(), awaited)
 
     def seen(self, selector: str, text: str = "") -> list[WebElement]:
