@@ -89,9 +89,7 @@ def test_the_browsers_cache_gives_no_user_the_jobs_of_another(
     """
 
     def fetch(origin: str, token: str = "", **options: str) -> Any:
-        """What a page of the origin gets of each route: the status and whether jobs are in the
-        body, or None.
-        """
+        """What a page of the origin gets of each route: status and whether it has jobs, or None."""
         home = f"{origin}/icon.svg"
         if browser.driver.current_url != home:
             browser.driver.get(home)

@@ -109,20 +109,17 @@ class Browser(NamedTuple):
         found = self.wait(lambda: self.seen(selector, text), f"{selector} with the text {text!r}")
         return found[0]
 
-    def actions(self) -> ActionChains:
-        """What a mouse and a keyboard do: quicker than the functions of an element."""
-        return ActionChains(self.driver, duration=0)
-
     def press(self, selector: str, text: str = "") -> None:
         element = self.see(selector, text)
         self.run("arguments[0].scrollIntoViewIfNeeded()", element)
-        self.actions().click(element).perform()
+        # element.click() takes four times the processor time.
+        ActionChains(self.driver, duration=0).click(element).perform()
 
     def type(self, text: str, selector: str = "") -> None:
         """Type into the element that has the focus, or instead of what a field has."""
         if selector:
             self.run("arguments[0].focus(); arguments[0].select()", self.see(selector))
-        self.actions().send_keys(text).perform()
+        ActionChains(self.driver, duration=0).send_keys(text).perform()
 
     def focused(self) -> str:
         """The text of the element that has the focus, or its id."""
