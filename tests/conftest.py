@@ -1,6 +1,7 @@
 """What the tests share: settings, the app, a Lambda invocation, AWS in the process (moto)."""
 
 import fcntl
+import gc
 import importlib
 import json
 import logging
@@ -37,9 +38,9 @@ if SOAK:
 
 # The files that take longest, first: so no process works on one while the others are done.
 LONGEST = (
-    *("test_deploy", "test_recipes", "test_operator", "test_deployed", "test_page"),
+    *("test_deploy", "test_recipes", "test_operator", "test_page", "test_deployed"),
     *("test_faults", "test_chalice_cli", "test_page_job", "test_deletion", "test_run"),
-    *("test_hostile", "test_client", "test_page_list", "test_routes", "test_verify"),
+    *("test_hostile", "test_client", "test_routes", "test_verify"),
     *("test_aws", "test_load"),
 )
 
@@ -50,6 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return
     ranks = {name: rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+    # What is imported by now stays until the end: no garbage collection needs to look at it.
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
