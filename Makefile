@@ -6,16 +6,19 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 SAM_CLI := 1.170.0
 
-# The developer's shell has no say in what Python imports, nor in where pip installs.
-unexport PYTHONPATH PYTHONSAFEPATH
+# The developer's shell has no say in what Python imports, where pip installs, and where cd goes.
+unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PIP_TARGET PIP_PREFIX CDPATH
 export PIP_USER := 0
 
 ifneq ($(words $(VENV)),1)
 $(error VENV is "$(VENV)". It must be a path without spaces)
 endif
 # The file says where the environment was made. It is made again if it was moved or copied, for its
-# scripts name their interpreter by its path, or if that has gone; but a link to one may be there.
-ifneq ($(shell $(BIN)/python -c 'print(open("$(INSTALLED)").read() or "$(realpath $(VENV))")' 2>&1 || true),$(realpath $(VENV)))
+# scripts name their interpreter by its path, or if that has gone or has become another version; but
+# a link to one may be there.
+CHECK := import os, site; os.stat(site.getsitepackages()[0]); \
+	print(open("$(INSTALLED)").read() == os.path.realpath("$(VENV)"))
+ifneq ($(shell $(BIN)/python -I -c '$(CHECK)' 2>/dev/null),True)
 .PHONY: $(INSTALLED)
 CLEAR := $(if $(wildcard $(INSTALLED)),--clear)
 endif
@@ -120,5 +123,5 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	@$(PYTHON) -m venv $(CLEAR) $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements-dev.txt)
-	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python $$([ -w "$$HOME" ] || echo --no-cache) -r requirements.txt -r requirements-dev.txt
+	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python $$(cache=$$($(BIN)/uv cache dir) && mkdir -p "$$cache" 2>/dev/null && [ -w "$$cache" ] || echo --no-cache) -r requirements.txt -r requirements-dev.txt
 	@printf %s "$$(cd $(VENV) && pwd -P)" > $@

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ from tests.support.processes import (
 from tests.support.running_api import Running
 
 PROGRAM = [sys.executable, "-E", "-m", "dev.run"]
+LIBRARY = Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
 RUN, _, README_CURL = documented_commands(ROOT / "README.md")[:3]
 
 
@@ -173,27 +175,30 @@ def test_it_ends_when_a_part_of_it_has_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("interpreter", "is_in", "made_in", "is_made"),
+    ("interpreter", "library", "is_in", "made_in", "is_made"),
     [
-        (sys.executable, ".venv", ".venv", False),
-        (sys.executable, "shared", "shared", False),
-        (sys.executable, ".venv", "elsewhere/.venv", True),
-        ("/nonexistent", ".venv", ".venv", True),
+        (sys.executable, LIBRARY, ".venv", ".venv", False),
+        (sys.executable, LIBRARY, "shared", "shared", False),
+        (sys.executable, LIBRARY, ".venv", "elsewhere/.venv", True),
+        ("/nonexistent", LIBRARY, ".venv", ".venv", True),
+        (sys.executable, Path("lib"), ".venv", ".venv", True),
     ],
-    ids=["good", "linked", "moved", "interpreter gone"],
+    ids=["good", "linked", "moved", "interpreter gone", "interpreter of another version"],
 )
 def test_make_makes_an_environment_again_that_cannot_be_used(
-    interpreter: str, is_in: str, made_in: str, is_made: bool, tmp_path: Path
+    interpreter: str, library: Path, is_in: str, made_in: str, is_made: bool, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "a folder"
+    folder = tmp_path / "a developer's folder"
     (folder / is_in / "bin").mkdir(parents=True)
+    (folder / is_in / library).mkdir(parents=True)
     if is_in != ".venv":
         (folder / ".venv").symlink_to(is_in)
     for name in ("Makefile", "requirements.txt", "requirements-dev.txt"):
         shutil.copy(ROOT / name, folder)
     (folder / ".venv" / "bin" / "python").symlink_to(interpreter)
+    (folder / ".venv" / "pyvenv.cfg").write_text(f"home = {sys.base_prefix}/bin")
     (folder / ".venv" / "installed").write_text(str(folder / made_in))
-    make = ["make", "--dry-run", "run"]
+    make = ["env", "PYTHONWARNINGS=default", "make", "--dry-run", "run"]
     output = subprocess.run(make, cwd=folder, capture_output=True, text=True, check=True).stdout
     assert ("venv --clear .venv" in output) == is_made
     done = subprocess.run([*make, "VENV=a b"], cwd=folder, capture_output=True, text=True)
