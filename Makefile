@@ -122,6 +122,6 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 	@echo "Making the virtual environment $(VENV) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	@$(PYTHON) -m venv $(CLEAR) $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements-dev.txt)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements-dev.txt)
 	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python $$(cache=$$($(BIN)/uv cache dir) && mkdir -p "$$cache" 2>/dev/null && [ -w "$$cache" ] || echo --no-cache) -r requirements.txt -r requirements-dev.txt
 	@printf %s "$$(cd $(VENV) && pwd -P)" > $@
