@@ -303,7 +303,7 @@ def test_it_does_without_what_react_native_and_browsers_of_2022_lack(
         """
     )
     assert listed["jobs"] == []
-    assert aborted["name"] == waiting["name"] == "AbortError"
+    assert aborted == waiting == {"name": "AbortError", "message": "It was aborted."}
     assert late["message"] == "The API did not respond in time."
 
 
