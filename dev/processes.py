@@ -15,8 +15,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import NoReturn
 
-from chalicelib.errors import ConfigError
-
 START_SECONDS = 30
 STOP_SECONDS = 5
 
@@ -57,6 +55,9 @@ def free_port() -> int:
 
 def check_free(port: int, hint: str, host: str = "127.0.0.1") -> None:
     """Raises ConfigError, with the reason and the hint, if the port cannot be listened on."""
+    # Here: dev/server.py imports this module, also while chalicelib/ has a mistake.
+    from chalicelib.errors import ConfigError
+
     if not 1 <= port <= 65535:
         raise ConfigError(f"Port {port} does not exist: it must be from 1 to 65535. {hint}")
     try:

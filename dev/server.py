@@ -23,7 +23,6 @@ from typing import Any
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
-from chalicelib.errors import ConfigError
 from dev.processes import check_free, end, show
 
 ROOT = Path(__file__).parent.parent
@@ -78,6 +77,7 @@ def start(host: str, port: int, stage: str) -> list[str]:
 
     from chalicelib import aws
     from chalicelib.config import load_settings
+    from chalicelib.errors import ConfigError
     from dev import demo
     from dev.emulated_aws import BEHAVIOR, ignore_shell
 
@@ -130,6 +130,8 @@ def place(error: BaseException) -> str:
 
 def stage_config(name: str) -> dict[str, Any]:
     """The stage's configuration, with what is set for all stages. Raises ConfigError."""
+    from chalicelib.errors import ConfigError
+
     try:
         config: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
     except (OSError, ValueError) as error:

@@ -309,6 +309,7 @@ def test_a_signal_to_one_process_ends_it_with_all_that_it_started_too(
             "import os\ndef broken(:\n",
             ", line 2: SyntaxError: invalid syntax\n",
         ),
+        ("chalicelib/errors.py", "raise OSError\n", ", line 1: OSError: \n"),
         (TEMPLATE, "{", "SystemExit: resources.yaml is not valid YAML: while parsing"),
     ],
 )
