@@ -16,8 +16,8 @@ endif
 # The file says where the environment was made. It is made again if it was moved or copied, for its
 # scripts name their interpreter by its path, or if that has gone or has become another version; but
 # a link to one may be there.
-CHECK := import os, site; os.stat(site.getsitepackages()[0]); \
-	print(open("$(INSTALLED)").read() == os.path.realpath("$(VENV)"))
+CHECK := import os, site, sys; os.stat(site.getsitepackages()[0]); \
+	print(open(sys.prefix + "/installed").read() == os.path.realpath(sys.prefix))
 ifneq ($(shell $(BIN)/python -I -c '$(CHECK)' 2>/dev/null),True)
 .PHONY: $(INSTALLED)
 CLEAR := $(if $(wildcard $(INSTALLED)),--clear)

@@ -6,10 +6,10 @@ import re
 import shlex
 import shutil
 import signal
+import site
 import socket
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ from tests.support.processes import (
 from tests.support.running_api import Running
 
 PROGRAM = [sys.executable, "-E", "-m", "dev.run"]
-LIBRARY = Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
+LIBRARY = Path(site.getsitepackages()[0]).relative_to(sys.prefix)
 RUN, _, README_CURL = documented_commands(ROOT / "README.md")[:3]
 
 
@@ -199,10 +199,12 @@ def test_make_makes_an_environment_again_that_cannot_be_used(
     (folder / ".venv" / "pyvenv.cfg").write_text(f"home = {sys.base_prefix}/bin")
     (folder / ".venv" / "installed").write_text(str(folder / made_in))
     # MAKEFLAGS: what the make that runs the tests was given, such as VENV.
-    shell = ["env", "-u", "MAKEFLAGS", "PYTHONWARNINGS=default"]
+    shell = ["env", "-u", "MAKEFLAGS", "PYTHONWARNINGS=default", f"HOME={folder}"]
     make = [*shell, "make", "--dry-run", "run"]
-    output = subprocess.run(make, cwd=folder, capture_output=True, text=True, check=True).stdout
-    assert ("venv --clear .venv" in output) == is_made
+    for venv in (".venv", "~/.venv"):
+        done = subprocess.run([*make, f"VENV={venv}"], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0
+        assert (f"venv --clear {venv}" in done.stdout) == is_made
     done = subprocess.run([*make, "VENV=a b"], cwd=folder, capture_output=True, text=True)
     assert done.stderr.count("\n") == 1
     assert "without spaces" in done.stderr
