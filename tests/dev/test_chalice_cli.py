@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -292,12 +292,17 @@ def test_a_signal_to_one_process_ends_it_with_all_that_it_started_too(
         env=environ(copy, **ENVIRON),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
     assert process.stdout
-    assert process.stdout.readline().startswith(b"Serving on ")
-    process.send_signal(sent)
-    # Its output ends when no process is left that could write to it.
-    output, _ = process.communicate(timeout=20)
+    try:
+        assert process.stdout.readline().startswith(b"Serving on ")
+        process.send_signal(sent)
+        # Its output ends when no process is left that could write to it.
+        output, _ = process.communicate(timeout=20)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert output == b""
 
 

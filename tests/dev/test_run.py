@@ -161,17 +161,16 @@ def test_a_signal_ends_all_while_it_starts(sent: signal.Signals) -> None:
     assert [pid for pid in started if is_alive(pid)] == []
 
 
-@pytest.mark.timeout(60)
 def test_it_ends_when_a_part_of_it_has_ended(tmp_path: Path) -> None:
-    def kill_emulator() -> None:
-        wait_until((tmp_path / "token").exists)
-        for pid in children(os.getpid()):
-            if bytes(tmp_path) in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(pid, signal.SIGKILL)
-
-    threading.Thread(target=kill_emulator, daemon=True).start()
-    with pytest.raises(SystemExit, match=r"^The emulated AWS has ended by itself\.$"):
-        serve(free_port(), tmp_path)
+    with dev_server(PROGRAM, free_port(), tmp_path / "log") as run:
+        [emulator] = [
+            pid
+            for pid in children(run.process.pid)
+            if b"emulator.py\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        os.kill(emulator, signal.SIGKILL)
+        assert run.process.wait(20) == 1
+    assert run.lines[-1] == "The emulated AWS has ended by itself."
 
 
 @pytest.mark.parametrize(
