@@ -110,10 +110,22 @@ class Browser(NamedTuple):
         return found[0]
 
     def press(self, selector: str, text: str = "") -> None:
-        element = self.see(selector, text)
-        self.run("arguments[0].scrollIntoViewIfNeeded()", element)
-        # element.click() takes four times the processor time.
-        ActionChains(self.driver, duration=0).click(element).perform()
+        """Click on it; again if it has moved away meanwhile, because something above has loaded."""
+        script = """
+            const [element] = arguments;
+            element.scrollIntoViewIfNeeded();
+            window.missed = true;
+            element.addEventListener("click", () => delete window.missed, { capture: true });
+        """
+
+        def click() -> bool:
+            element = self.see(selector, text)
+            self.run(script, element)
+            # element.click() takes four times the processor time.
+            ActionChains(self.driver, duration=0).click(element).perform()
+            return not self.run("return window.missed")
+
+        self.wait(click, f"a click on {selector} with the text {text!r}")
 
     def type(self, text: str, selector: str = "") -> None:
         """Type into the element that has the focus, or instead of what a field has."""
