@@ -134,8 +134,11 @@ class Browser(NamedTuple):
         ActionChains(self.driver, duration=0).send_keys(text).perform()
 
     def focused(self) -> str:
-        """The text of the element that has the focus, or its id."""
-        script = "const { innerText, id } = document.activeElement; return innerText.trim() || id"
+        """The text of the element that has the focus, or its id; nothing if none has it."""
+        script = """
+            const { activeElement, body } = document;
+            return activeElement === body ? "" : activeElement.innerText.trim() || activeElement.id;
+        """
         return str(self.run(script))
 
     def job_ids(self) -> list[str]:
