@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterable
 from contextlib import suppress
 from glob import glob
 from http import HTTPStatus
@@ -29,6 +30,8 @@ ROOT = Path(__file__).parent.parent
 # What is packaged, and what the app loads on this machine: glob finds no dotfiles.
 PACKAGED = ("app.py", "chalicelib/**", "vendor/**")
 LOADED = (*PACKAGED, "dev/*.py", ".chalice/*.json", "resources.yaml")
+# What has to run before a mistake in the rest can be logged.
+OWN = ("dev/server.py", "dev/processes.py")
 # What editors and Python leave in folders.
 LEFT_BEHIND = re.compile(r"__pycache__/|/4913$|/#|~$|\.(pyc|orig|rej|bak|tmp)$")
 POLL_SECONDS = 0.3
@@ -62,6 +65,12 @@ def serve(port: int, host: str = "127.0.0.1", stage: str = "dev", autoreload: bo
         time.sleep(POLL_SECONDS)
         if changed := changes(files):
             show(f"Restarting local dev server: {', '.join(changed)} changed.")
+            files = files_of(LOADED)
+            try:
+                check_syntax(OWN)
+            except (OSError, SyntaxError) as error:
+                print(f"It goes on as it was: {place(error)}", file=sys.stderr, flush=True)
+                continue
             server.socket.set_inheritable(True)
             os.environ[SOCKET] = str(server.fileno())
             # The same process with new code: the emulated AWS, a child of it, keeps its data.
@@ -100,10 +109,8 @@ def load(stage: str) -> Any:
         config = stage_config(stage)
         os.environ |= config.get("environment_variables", {})
         sys.path.append(str(ROOT / "vendor"))
-        for name in files_of(PACKAGED):
-            # The views import theirs with the first request.
-            if name.endswith(".py"):
-                compile((ROOT / name).read_bytes(), ROOT / name, "exec")
+        # The views import theirs with the first request.
+        check_syntax(name for name in files_of(PACKAGED) if name.endswith(".py"))
         from dev.gateway import Gateway
 
         def load_app() -> Any:
@@ -116,6 +123,12 @@ def load(stage: str) -> Any:
         headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
         message = json.dumps({"message": "Internal server error"})
         return Response(message, HTTPStatus.BAD_GATEWAY, headers, content_type="application/json")
+
+
+def check_syntax(names: Iterable[str]) -> None:
+    """Raises SyntaxError."""
+    for name in names:
+        compile((ROOT / name).read_bytes(), ROOT / name, "exec")
 
 
 def place(error: BaseException) -> str:

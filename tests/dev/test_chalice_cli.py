@@ -330,6 +330,19 @@ def test_a_mistake_while_editing_is_logged_with_its_place_until_it_is_mended(
     assert demo.status() == 401
 
 
+def test_a_mistake_in_the_server_itself_leaves_it_as_it_was_until_it_is_mended(
+    demo: DevServer,
+) -> None:
+    file = "dev/server.py"
+    path = demo.log.parent / file
+    code = path.read_text()
+    path.write_text("def broken(:\n" + code)
+    wait_until(lambda: f"It goes on as it was: {path}, line 1: Syntax" in demo.log.read_text())
+    assert demo.status() == 401
+    change(demo, code, file)
+    assert demo.status() == 401
+
+
 def test_chalice_local_has_every_function_of_chalices_own(demo: DevServer) -> None:
     """It replaces none, in the reloader's process nor in the server's."""
     for pid in (demo.process.pid, children(demo.process.pid)[0]):
