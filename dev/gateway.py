@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import cached_property
+from http import HTTPStatus
 from typing import Any, cast
 
 import jwt
@@ -68,6 +69,8 @@ class Gateway:
         except Exception:
             traceback.print_exc()
             return self._own_response(502, "Internal server error", context)
+        if result["statusCode"] == HTTPStatus.UNAUTHORIZED:
+            print("Unauthorized: the token is not an ID token", file=sys.stderr)
         headers = result["headers"] | result["multiValueHeaders"]
         return Response(result["body"], result["statusCode"], headers)
 

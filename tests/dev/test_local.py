@@ -72,6 +72,11 @@ def test_a_bad_token_gets_401_with_all_headers(kind: str, running: Running) -> N
     assert (answer.status, answer.json()) == (401, {"message": "Unauthorized"})
 
 
+def test_the_log_says_that_an_access_token_is_not_an_id_token(running: Running) -> None:
+    running("GET", "/jobs/list", token=running.tokens["AccessToken"])
+    assert "Unauthorized: the token is not an ID token" in running.log.read_text()
+
+
 CHUNKED = "Transfer-Encoding: chunked\r\n\r\n"
 
 
