@@ -64,8 +64,26 @@ alarms = {
 minutes = {
     name: alarm["Period"] * alarm["EvaluationPeriods"] // 60 for name, alarm in alarms.items()
 }
+# What a list of the stack's properties says of it.
+table = {
+    "on demand": TABLE["BillingMode"] == "PAY_PER_REQUEST",
+    "point-in-time recovery": TABLE["PointInTimeRecoverySpecification"][
+        "PointInTimeRecoveryEnabled"
+    ],
+    "deletion protection": TABLE["DeletionProtectionEnabled"],
+}
+[policy] = properties("JobFilesBucketPolicy")["PolicyDocument"]["Statement"]
+bucket = {
+    "private": all(BUCKET["PublicAccessBlockConfiguration"].values()),
+    "TLS only": policy["Condition"] == {"Bool": {"aws:SecureTransport": "false"}},
+    "versioned": BUCKET["VersioningConfiguration"]["Status"] == "Enabled",
+}
 
 SENTENCES = [
+    *(
+        (DEPLOY, f"the {name}: {', '.join(each for each in has if has[each])};")
+        for name, has in {"table": table, "bucket": bucket}.items()
+    ),
     (DEPLOY, f"The table needs the keys {partition} and {sort}"),
     (DEPLOY, f"empty | the index that the list reads, `{INDEX['IndexName']}`"),
     (DEPLOY, f"| `ALLOWED_ORIGIN` | | `{origin}` |"),

@@ -204,16 +204,22 @@ def test_every_route_is_behind_the_pool_and_every_preflight_has_the_apps_headers
     assert routes == 4
 
 
-def test_sam_deploy_has_the_template_and_the_capabilities_that_it_needs(translated: Json) -> None:
+def test_sam_deploy_has_all_the_settings_that_it_needs(translated: Json) -> None:
     sam = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]
     assert ROOT / sam["global"]["parameters"]["template_file"] == BUILD / "template.yaml"
     roles = [r for r in translated["Resources"].values() if r["Type"].startswith("AWS::IAM::")]
     assert roles
     # With a name of its own, a role would need CAPABILITY_NAMED_IAM.
     assert not any("RoleName" in role["Properties"] for role in roles)
+    deploy = sam["deploy"]["parameters"]
     # For roles, and for the SAM transform.
-    capabilities = sam["deploy"]["parameters"]["capabilities"]
-    assert set(capabilities.split()) == {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"}
+    assert set(deploy["capabilities"].split()) == {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"}
+    # A bucket for the code, with a prefix that no other stack has.
+    assert deploy["resolve_s3"]
+    assert deploy["s3_prefix"] == sam["global"]["parameters"]["stack_name"]
+    # In a pipeline nobody answers, and often nothing has changed.
+    assert not deploy["confirm_changeset"]
+    assert not deploy["fail_on_empty_changeset"]
 
 
 def test_the_policy_of_stage_prod_allows_what_the_stacks_role_does() -> None:
