@@ -57,7 +57,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     const timer = setTimeout;
     globalThis.setTimeout = (resolve, ms) => {
       globalThis.setTimeout = timer;
-      return timer(resolve, 0 * pauses.push(ms));
+      return timer(() => resolve(pauses.push(ms)), 0);
     };
   }
   const late = new Promise((_, reject) => setTimeout(reject, 30_000, "It hangs.").unref());
@@ -228,14 +228,13 @@ def test_a_request_is_retried_without_on_wait_too(run: Run, server: ApiProxy) ->
 
 
 def test_a_request_is_retried_up_to_three_times(run: Run, server: ApiProxy) -> None:
-    """Each try has a fresh token, and waits twice as long as the one before."""
+    """The token of a retry comes after its pause, which is twice as long as the one before."""
     last = Planned(503, BUSY, REQUEST_ID)
     planned = (Planned(429), Planned(502, "<html>"), Planned(504), last, Planned(200))
     server.plan("DELETE /jobs/delete", *planned)
     error, pauses, waits = run(
         """
-        let count = 0;
-        const api = jobsApi(url, ({ refused }) => `${refused} ${++count}`, { onWait });
+        const api = jobsApi(url, ({ refused }) => `${refused} ${pauses.length}`, { onWait });
         return [await outcome(api.delete(1)), pauses, waits];
         """
     )
@@ -246,7 +245,7 @@ def test_a_request_is_retried_up_to_three_times(run: Run, server: ApiProxy) -> N
     assert waits == [[2, f"{text} 429."], [3, f"{text} 502."], [5, f"{text} 504."]]
     assert server.lines() == ["DELETE /jobs/delete?job-id=1"] * 4
     sent = [request.headers["authorization"] for request in server.requests]
-    assert sent == [f"Bearer false {count}" for count in (1, 2, 3, 4)]
+    assert sent == [f"Bearer false {count}" for count in (0, 1, 2, 3)]
 
 
 @pytest.mark.parametrize(
