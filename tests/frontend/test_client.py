@@ -426,6 +426,20 @@ def test_a_401_requests_a_fresh_token_once(
     assert sent == [token and f"Bearer {token}" for token in expected]
 
 
+def test_a_401_after_a_refresh_and_a_retry_is_thrown(run: Run, server: ApiProxy) -> None:
+    server.plan(LIST, Planned(401), Planned(503), Planned(401), EMPTY)
+    calls, error = run(
+        """
+        const calls = [];
+        const idToken = ({ refused }) => `${calls.push(refused)}`;
+        const error = await outcome(jobsApi(url, idToken, { onWait }).list());
+        return [calls, error];
+        """
+    )
+    assert calls == [False, True, False]
+    assert error["status"] == 401
+
+
 def test_at_most_six_requests_run_at_a_time(run: Run, server: ApiProxy) -> None:
     server.plan(URL, *[Planned(200, '{"url": "u", "expires_at": "e"}')] * 20)
     first, urls, most = run(
