@@ -368,6 +368,7 @@ def test_nothing_keeps_the_process_after_a_response(run: Run) -> None:
         (Planned(500, '{"message": "It went wrong."}'), {"message": "It went wrong."}),
         (Planned(403, '{"message": ""}'), {"message": "The API responded with status 403."}),
         (Planned(408, BUSY), {"message": "Busy."}),
+        (Planned(404, BUSY, {"ETag": '"b"'}), {"message": "Busy."}),
         (
             Planned(404, '{"message": "No.", "affected_query_parameter": "a"}', REQUEST_ID),
             {"message": "No.", "parameter": "a", "requestId": "r1"},
@@ -376,14 +377,15 @@ def test_nothing_keeps_the_process_after_a_response(run: Run) -> None:
         (Planned(200, "null", {"ETag": '"a"'}), FOREIGN),
         (Planned(200, '"text"', {"ETag": '"a"'}), FOREIGN),
     ],
-    ids=["the API's own 500", "no message", "a 408", "a parameter", "HTML", "null", "a text"],
+    ids=["the API's 500", "no message", "a 408", "ETag", "a parameter", "HTML", "null", "a text"],
 )
 def test_an_error_has_what_the_response_says_and_is_not_retried(
     response: Planned, expected: dict[str, str], run: Run, server: ApiProxy
 ) -> None:
     server.plan(GET, response, EMPTY)
     error = {"name": "ApiError", "status": response.status, **expected}
-    assert run("return outcome(api.get(1))") == error
+    script = """return outcome(api.get(1, { previous: { etag: '"b"' } }))"""
+    assert run(script) == error
 
 
 def test_an_error_without_a_response_has_status_0(run: Run, server: ApiProxy) -> None:
