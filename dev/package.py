@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,9 @@ BUILD = ROOT / "build"
 # Of `chalice package`.
 OPTIONS = ("--stage", "prod", "--merge-template", "resources.yaml")
 SERVICES = ("dynamodb", "s3")
-# Metadata for installers, and time zones that nothing uses.
+# Of chalicelib/ and vendor/, next to dotfiles.
+CACHES = re.compile(r"__pycache__/|\.pyc$|~$")
+# Of what pip installs: metadata for installers, and time zones that nothing uses.
 LEFT_OUT = ["*.dist-info", "*.data", "dateutil/zoneinfo"]
 # A constant, so that equal content gives equal bytes.
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -42,11 +45,13 @@ def main(build: Path = BUILD) -> None:
         sys.exit(str(error))
     print("Packaging ...", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        packaged, code = Path(folder, "packaged"), Path(folder, "code")
-        chalice_package(packaged)
+        project, packaged, code = (Path(folder, name) for name in ("project", "packaged", "code"))
+        copy_project(project)
+        chalice_package(project, packaged)
         with zipfile.ZipFile(packaged / "deployment.zip") as plain:
             plain.extractall(code)
         slim(code)
+        add_own(project, code)
         compile_all(code)
         write_zip(code, build / "deployment.zip")
         write_template(packaged / "sam.yaml", build / "template.yaml")
@@ -56,16 +61,16 @@ def main(build: Path = BUILD) -> None:
 
 def copy_project(folder: Path) -> None:
     """Copy what Chalice needs: it packages all of chalicelib/, caches and dotfiles too."""
-    for name in files_of((*LOADED, ".chalice/**/*.json", "requirements.txt")):
+    for name in files_of((*LOADED, ".chalice/**/*.json", "requirements.txt"), CACHES):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
 
 
-def chalice_package(folder: Path) -> None:
-    """Run `chalice package` with the merge template, whose files go to the folder."""
-    # In a copy, also because Chalice may reuse an outdated zip from its cache.
-    project = folder.parent / "project"
-    copy_project(project)
+def chalice_package(project: Path, folder: Path) -> None:
+    """Run `chalice package` with the merge template, whose files go to the folder.
+
+    In a copy of the project, also because Chalice may reuse an outdated zip from its cache.
+    """
     chalice = Path(sys.executable).parent / "chalice"
     # Chalice needs a region, but the template is the same for any: ignore the shell and profiles.
     foreign = ("AWS_", "PYTHON", *(name.upper() for name in Settings._fields))
@@ -110,6 +115,13 @@ def slim(code: Path) -> None:
         path.unlink()
 
 
+def add_own(project: Path, code: Path) -> None:
+    """Add the project's own files again: unzipped they had lost their modes, or were removed."""
+    for source, folder in (("chalicelib", code / "chalicelib"), ("vendor", code)):
+        if (project / source).exists():
+            shutil.copytree(project / source, folder, dirs_exist_ok=True)
+
+
 def undocumented(members: dict[str, Any]) -> dict[str, Any]:
     """An object of a service's description, with an empty documentation if it has one."""
     # The member of a shape that has this name is an object, not a text.
@@ -137,12 +149,13 @@ def write_template(merged: Path, path: Path) -> None:
 
 
 def write_zip(code: Path, path: Path) -> None:
-    """Write the folder as a zip whose bytes depend only on its files' names and content."""
+    """Write a zip whose bytes depend only on the files' names, content and executability."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for file in sorted(file for file in code.rglob("*") if file.is_file()):
             info = zipfile.ZipInfo(file.relative_to(code).as_posix(), ZIP_DATE)
             info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = 0o644 << 16
+            executable = file.stat().st_mode & 0o100
+            info.external_attr = (0o755 if executable else 0o644) << 16
             archive.writestr(info, file.read_bytes())
 
 

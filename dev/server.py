@@ -157,12 +157,14 @@ def stage_config(name: str) -> dict[str, Any]:
     return {**config, **stages[name]}
 
 
-def files_of(patterns: tuple[str, ...]) -> dict[str, float]:
+def files_of(
+    patterns: tuple[str, ...], left_out: re.Pattern[str] = LEFT_BEHIND
+) -> dict[str, float]:
     """The files that match, relative to the project, with their times."""
     found: dict[str, float] = {}
     for pattern in patterns:
         for name in glob(pattern, root_dir=ROOT, recursive=True):
-            if not LEFT_BEHIND.search(name) and not (ROOT / name).is_dir():
+            if not left_out.search(name) and not (ROOT / name).is_dir():
                 with suppress(FileNotFoundError):  # It has just gone.
                     found[name] = (ROOT / name).stat().st_mtime
     return found

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -445,15 +446,45 @@ def test_only_a_change_of_what_the_app_loads_restarts_it(demo: DevServer) -> Non
     wait_for_restart(sorted([*LOADED, "chalicelib/VERSION"]))
 
 
+BACKUPS_AND_CACHES = re.compile(r"/\.|~$|\.pyc$")
+
+
 def test_make_package_packages_what_the_app_loads(copy: Path, tmp_path: Path) -> None:
     """The policy may be in a folder."""
-    left = [name for name in LEFT_BEHIND if name.startswith("chalicelib/")]
-    write(copy, [*left, *LOADED, ".chalice/policies/prod.json"])
+    ours = [name for name in LEFT_BEHIND if name.startswith("chalicelib/")]
+    left = {name for name in ours if BACKUPS_AND_CACHES.search(name)}
+    write(copy, [*ours, *LOADED, ".chalice/policies/prod.json"])
     folder = tmp_path / "packaged"
     package.copy_project(folder)
     copied = {str(path.relative_to(folder)) for path in folder.rglob("*")}
-    assert copied >= {*LOADED, ".chalice/policies/prod.json", "requirements.txt"}
-    assert not copied & {*left}
+    assert copied >= {*LOADED, ".chalice/policies/prod.json", "requirements.txt", *ours} - left
+    assert not copied & left
+
+
+def test_make_package_keeps_all_of_vendor_and_who_may_execute_it(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But not what pip has installed."""
+
+    def chalice_package(project: Path, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "sam.yaml").write_text("{}")
+        with zipfile.ZipFile(folder / "deployment.zip", "w") as archive:
+            archive.writestr("botocore/data/endpoints.json", '{"partitions": []}')
+            archive.writestr("pip-1.0.dist-info/METADATA", "")
+            for path in (project / "vendor").rglob("*"):
+                archive.write(path, path.relative_to(project / "vendor"))
+
+    vendored = {"words.data/list.txt", "foo-1.0.dist-info/METADATA", "bin/tool"}
+    write(copy, [f"vendor/{name}" for name in vendored])
+    (copy / "vendor/bin/tool").chmod(0o755)
+    monkeypatch.setattr(package, "chalice_package", chalice_package)
+    package.main(tmp_path / "build")
+    with zipfile.ZipFile(tmp_path / "build" / "deployment.zip") as archive:
+        modes = {info.filename: info.external_attr >> 16 for info in archive.infolist()}
+    assert {name for name in modes if not name.startswith(("botocore/", "chalicelib/"))} == vendored
+    assert {name for name, mode in modes.items() if mode != 0o644} == {"bin/tool"}
+    assert modes["bin/tool"] == 0o755
 
 
 def write(folder: Path, names: list[str]) -> None:
