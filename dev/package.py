@@ -24,6 +24,8 @@ BUILD = ROOT / "build"
 # Of `chalice package`.
 OPTIONS = ("--stage", "prod", "--merge-template", "resources.yaml")
 SERVICES = ("dynamodb", "s3")
+# Where the role's policy is.
+POLICIES = (".chalice/**/*.json",)
 # Of chalicelib/ and vendor/, next to dotfiles.
 CACHES = re.compile(r"__pycache__/|\.pyc$|~$")
 # Of what pip installs: metadata for installers, and time zones that nothing uses.
@@ -35,8 +37,12 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 def main(build: Path = BUILD) -> None:
     """Write deployment.zip and template.yaml, for stage prod, into the folder `build`."""
     try:
-        if stage_config("prod").get("automatic_layer"):
+        stage = stage_config("prod")
+        if stage.get("automatic_layer"):
             sys.exit("Set automatic_layer to false in .chalice/config.json: the zip has it all.")
+        policy = stage.get("iam_policy_file")
+        if policy is not None and f".chalice/{policy}" not in files_of(POLICIES):
+            sys.exit(f"iam_policy_file is {policy}. It must name a .json file inside .chalice/.")
         build.mkdir(exist_ok=True)
         tempfile.TemporaryFile(dir=build).close()
     except OSError as error:
@@ -61,7 +67,7 @@ def main(build: Path = BUILD) -> None:
 
 def copy_project(folder: Path) -> None:
     """Copy what Chalice needs: it packages all of chalicelib/, caches and dotfiles too."""
-    for name in files_of((*LOADED, ".chalice/**/*.json", "requirements.txt"), CACHES):
+    for name in files_of((*LOADED, *POLICIES, "requirements.txt"), CACHES):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
 

@@ -92,7 +92,7 @@ def start(host: str, port: int, stage: str) -> list[str]:
 
     try:
         check_free(port, "Choose another one: chalice local --host 127.0.0.1 --port 8001", host)
-        os.environ |= stage_config(stage).get("environment_variables", {})
+        os.environ |= stage_config(stage)["environment_variables"]
         if os.environ.get("USER_POOL_ARN"):
             aws.region(load_settings(os.environ))
             aws.credentials()
@@ -107,7 +107,7 @@ def load(stage: str) -> Any:
     """The gateway with the app, or while the code is broken, 502 for everything."""
     try:
         config = stage_config(stage)
-        os.environ |= config.get("environment_variables", {})
+        os.environ |= config["environment_variables"]
         sys.path.append(str(ROOT / "vendor"))
         # The views import theirs with the first request.
         check_syntax(name for name in files_of(PACKAGED) if name.endswith(".py"))
@@ -143,18 +143,29 @@ def place(error: BaseException) -> str:
 
 def stage_config(name: str) -> dict[str, Any]:
     """The stage's configuration, with what is set for all stages. Raises ConfigError."""
+    from chalice.config import Config
+
     from chalicelib.errors import ConfigError
 
+    path = ".chalice/config.json"
     try:
-        config: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
+        config = json.loads((ROOT / path).read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f".chalice/config.json cannot be read: {error}.") from error
-    stages = config.pop("stages", {})
+        raise ConfigError(f"{path} cannot be read: {error}.") from error
+    stages = config.get("stages", {}) if isinstance(config, dict) else None
+    if not isinstance(stages, dict):
+        raise ConfigError(f'{path} must be an object with an object of stages: {{"stages": {{}}}}.')
     if name not in stages:
-        raise ConfigError(
-            f"Stage {name} does not exist. .chalice/config.json has: {', '.join(stages)}."
-        )
-    return {**config, **stages[name]}
+        raise ConfigError(f"Stage {name} does not exist. {path} has: {', '.join(stages)}.")
+    if not isinstance(stages[name], dict):
+        raise ConfigError(f"Stage {name} in {path} must be an object: {{}} if it sets nothing.")
+    variables = Config(name, config_from_disk=config).environment_variables
+    for variable, value in variables.items():
+        if not isinstance(value, str):
+            text = json.dumps(value)
+            raise ConfigError(f"{variable} in {path} is {text}. It must be a text, in quotes.")
+    del config["stages"]
+    return {**config, **stages[name], "environment_variables": variables}
 
 
 def files_of(

@@ -124,6 +124,36 @@ MISTAKES = [
     Mistake("make package", "Set automatic_layer to false", files=config(automatic_layer=True)),
     Mistake("make package", "Stage prod does not exist.", files={CONFIG: '{"stages": {}}'}),
     Mistake("make package", f"{CONFIG} cannot be read: Expecting", files={CONFIG: "{"}),
+    Mistake("make package", "must be an object with an object of stages", files={CONFIG: "[]"}),
+    Mistake("make package", "must be an object with an obj", files={CONFIG: '{"stages": []}'}),
+    Mistake(
+        "make package",
+        f"Stage prod in {CONFIG} must be an object: {{}} if it sets nothing.",
+        files={CONFIG: '{"stages": {"prod": null}}'},
+    ),
+    Mistake(
+        "make package",
+        f"URL_EXPIRY_SECONDS in {CONFIG} is 3600. It must be a text, in quotes.",
+        files=config(environment_variables={"URL_EXPIRY_SECONDS": 3600}),
+    ),
+    Mistake(
+        "local --stage prod",
+        "LOG_LEVEL in .chalice/config.json is null. It must be a text",
+        files={
+            CONFIG: '{"environment_variables": {"LOG_LEVEL": null},'
+            '"stages": {"prod": {"environment_variables": {"ALLOWED_ORIGIN": "*"}}}}'
+        },
+    ),
+    Mistake(
+        "make package",
+        "iam_policy_file is policy. It must name a .json file inside .chalice/.",
+        files={**config(iam_policy_file="policy"), ".chalice/policy": "{}"},
+    ),
+    Mistake(
+        "make package",
+        "iam_policy_file is ../p.json. It must name a .json file inside",
+        files={**config(iam_policy_file="../p.json"), "p.json": "{}"},
+    ),
     Mistake("make package", "build cannot be written: File exists.", files={"build": ""}),
     Mistake("make package", f"{TEMPLATE} is not valid YAML: while", files={TEMPLATE: "{a: 1"}),
     Mistake("local --no-autoreload --stage nosuch", NO_STAGE),
