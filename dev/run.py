@@ -24,6 +24,7 @@ from dev.emulated_aws import (
 )
 from dev.page_server import REFERENCE, page_server
 from dev.processes import Process, check_free, child, show, wait_for
+from dev.server import stage_config
 
 STOPPED_BY = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
@@ -33,6 +34,7 @@ def main() -> None:
     port = chosen_port(os.environ.get("PORT") or "8000")
     try:
         ignore_shell(*BEHAVIOR)
+        stage_config("dev")
     except ConfigError as error:
         sys.exit(str(error))
     # SIGINT too: shells start background jobs with it ignored.

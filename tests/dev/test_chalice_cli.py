@@ -233,12 +233,21 @@ def test_chalice_deploy_says_in_one_line_why_aws_refuses(
     assert "(ExpiredToken) when calling the GetCallerIdentity" in line
 
 
-def test_a_template_that_is_no_yaml_ends_make_run_in_one_line(copy: Path) -> None:
-    (copy / TEMPLATE).write_text("Resources: {\n")
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (TEMPLATE, "Resources: {\n", "resources.yaml is not valid YAML: .+ line 2.+\n"),
+        (CONFIG, '{"stages": {"dev": null}}', "Stage dev in .+ must be an object: .+\n"),
+    ],
+)
+def test_a_mistake_ends_make_run_in_one_line(
+    file: str, content: str, message: str, copy: Path
+) -> None:
+    (copy / file).write_text(content)
     command = [sys.executable, "-E", "-m", "dev.run"]
     ended = subprocess.run(command, cwd=copy, stderr=subprocess.PIPE, text=True)
     assert ended.returncode == 1
-    assert re.fullmatch("resources.yaml is not valid YAML: .+ line 2.+\n", ended.stderr)
+    assert re.fullmatch(message, ended.stderr)
 
 
 def test_chalice_package_needs_no_more_than_a_region_for_the_template_of_make_package(
