@@ -75,7 +75,8 @@ def check_stage(command: str, options: dict[str, Any], stage: dict[str, Any]) ->
         return
     if stage.get("api_gateway_stage", "api") != "api":
         raise ConfigError(
-            f"The template's alarms watch stage api: set api_gateway_stage in {CONFIG}."
+            f"The template's alarms watch stage api: set api_gateway_stage in {CONFIG} to api, or "
+            "remove it."
         )
     # The template replaces the placeholders.
     for variable, value in STAND_INS.items():

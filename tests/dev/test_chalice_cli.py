@@ -118,7 +118,7 @@ MISTAKES = [
     Mistake("deploy --stage prod", "would get a role that may only log.", files=config()),
     Mistake(
         MERGE,
-        "The template's alarms watch stage api: set api_gateway_stage in .chalice/config.json.",
+        f"watch stage api: set api_gateway_stage in {CONFIG} to api, or remove it.",
         files=config(autogen_policy=False, api_gateway_stage="v1"),
     ),
     Mistake("make package", "Set automatic_layer to false", files=config(automatic_layer=True)),
